@@ -1,0 +1,389 @@
+"""The state of a population: a fold over its events.
+
+`apply` is the only way from one state to the next. It knows no strategy, no randomness and no rule of decision: it writes down what was decided, so
+an old journal replays even if the strategy that made it has changed or vanished. It trusts its events, because only `PBT` makes them.
+
+A state is immutable. What looks mutable, the cache of cohorts, is a function of the rest and is kept up to date at each step, because ranking a
+thousand members anew for each of a thousand decisions is what makes a population slow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamarck._errors import ReportError
+from lamarck._rng import lots
+from lamarck.types import Assigned, Damaged, Ended, Event, Failed, HParams, Interval, Key, Report, Reported, Retired, Settings, Started
+
+__all__ = ["TRAIL", "Cohort", "Member", "Population", "Record", "apply", "replay"]
+
+TRAIL = 64
+"""Past fitnesses that a record carries along its lineage: the most that a test over the last k values can look at."""
+
+_RETIRED = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """An acknowledged report together with what it was trained from.
+
+    Args:
+        member: Who reported.
+        generation: For which interval.
+        step: Step reached.
+        value: The metric as reported.
+        fitness: Higher is better; ``-inf`` for a value that is not finite.
+        checkpoint: What was evaluated, or ``None`` if nothing was saved or it is damaged.
+        hparams: What was trained with.
+        parent: Report that the weights came from.
+        samples: The single evaluations behind the value.
+        trail: Fitnesses of these weights and their ancestors, oldest first, this one last; at most `TRAIL`.
+    """
+
+    member: int
+    generation: int
+    step: int
+    value: float
+    fitness: float
+    checkpoint: str | None
+    hparams: HParams
+    parent: Key | None
+    samples: tuple[float, ...] = ()
+    trail: tuple[float, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """(member, generation)."""
+        return (self.member, self.generation)
+
+    @property
+    def finite(self) -> bool:
+        """Whether the value was a number that can be compared."""
+        return self.fitness != -math.inf
+
+    @property
+    def sound(self) -> bool:
+        """Whether somebody may go on from these weights."""
+        return self.fitness != -math.inf and self.checkpoint is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One member: what it has done and what it is doing.
+
+    Args:
+        id: Its number, from 0.
+        records: What decisions may still look at, oldest first.
+        interval: The interval that was handed out and not yet reported, or ``None``.
+        failures: How often that interval has failed.
+        copied_at: Generation in which it last took another member's weights, or ``None``.
+        retired: Whether it has failed for good.
+        trail: Fitnesses of the weights it goes on from.
+    """
+
+    id: int
+    records: tuple[Record, ...] = ()
+    interval: Interval | None = None
+    failures: int = 0
+    copied_at: int | None = None
+    retired: bool = False
+    trail: tuple[float, ...] = ()
+
+    @property
+    def last(self) -> Record | None:
+        """Its newest record, or ``None`` before the first report."""
+        return self.records[-1] if self.records else None
+
+
+class Cohort:
+    """The reports that one member is compared with: at most one of each member.
+
+    Args:
+        fitness: ``float64[N]``; NaN where a member has no comparable report, ``-inf`` where its value was not finite.
+        generation: ``int64[N]``; the report's generation, -1 where there is none.
+        donor: ``bool[N]``; whether the weights may be copied (saved, sound and finite).
+        seed: Seed of the run, for the order of exact ties.
+        age: Generation up to which reports count, or ``None`` for all.
+    """
+
+    def __init__(self, fitness: NDArray[np.float64], generation: NDArray[np.int64], donor: NDArray[np.bool_], seed: int, age: int | None) -> None:
+        self.fitness, self.generation, self.donor, self.seed, self.age = fitness, generation, donor, seed, age
+
+    @cached_property
+    def size(self) -> int:
+        """How many members have a comparable report."""
+        return int(np.count_nonzero(self.generation >= 0))
+
+    @cached_property
+    def _lots(self) -> NDArray[np.uint64]:
+        return lots(self.seed, -1 if self.age is None else self.age, len(self.fitness))
+
+    @cached_property
+    def order(self) -> NDArray[np.intp]:
+        """Members with a comparable report, best first; exact ties in a random order that is the same for everybody."""
+        return np.lexsort((self._lots, -self.fitness))[: self.size]  # lexsort puts NaN, which is "none", last
+
+    def rank(self, member: int) -> int:
+        """Returns how many members are better: 0 for the best.
+
+        Raises:
+            KeyError: If the member has no comparable report.
+        """
+        mine = self.fitness[member]
+        if self.generation[member] < 0:
+            raise KeyError(member)
+        better = int(np.count_nonzero(self.fitness > mine))
+        ties = self.fitness == mine
+        if np.count_nonzero(ties) > 1:
+            better += int(np.count_nonzero(ties & (self._lots < self._lots[member])))
+        return better
+
+    def key(self, member: int) -> Key:
+        """Returns the key of a member's comparable report."""
+        return (member, int(self.generation[member]))
+
+    def updated(self, record: Record) -> Cohort:
+        """Returns the cohort with one more report, or itself if that changes nothing."""
+        j = record.member
+        if (self.age is not None and record.generation > self.age) or record.generation <= self.generation[j]:
+            return self
+        fitness, generation, donor = self.fitness.copy(), self.generation.copy(), self.donor.copy()
+        fitness[j], generation[j], donor[j] = record.fitness, record.generation, record.sound
+        return Cohort(fitness, generation, donor, self.seed, self.age)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Population:
+    """The state of everybody, as far as decisions need it.
+
+    Args:
+        settings: The rules of the run.
+        members: One `Member` each, by id.
+        initial: First configuration of each member.
+        generations: ``int64[N]``; how many intervals each member has reported, which is also the generation it does next. Retired members hold
+            the largest integer.
+        best: The best finite record so far; the earlier one if two are equal.
+        ended: Why the run is over, or ``None``.
+    """
+
+    settings: Settings
+    members: tuple[Member, ...]
+    initial: tuple[HParams, ...]
+    generations: NDArray[np.int64] = field(compare=False)
+    best: Record | None = None
+    ended: str | None = None
+    _cohorts: dict[int | None, Cohort] = field(default_factory=dict, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def floor(self) -> int:
+        """Generation that the slowest active member does next; the largest integer when nobody is active."""
+        return int(self.generations.min())
+
+    @property
+    def unfinished(self) -> int:
+        """Number of active members that have generations left to train."""
+        return int(np.count_nonzero(self.generations < self.settings.generations))
+
+    def record(self, key: Key) -> Record:
+        """Returns the record of a report that decisions may still name.
+
+        Raises:
+            ReportError: If there is none.
+        """
+        member, generation = key
+        for record in reversed(self.members[member].records):
+            if record.generation == generation:
+                return record
+        raise ReportError(f"no record of member {member}, generation {generation}, is kept")
+
+    def cohort(self, member: int) -> Cohort:
+        """Returns the reports that a member may be compared with.
+
+        With ``compare="age"`` these are, of each member, the newest report that is not older than the member's own last one; with ``"latest"``
+        simply the newest. Reports of retired members do not count.
+        """
+        age = int(self.generations[member]) - 1 if self.settings.compare == "age" else None
+        cohort = self._cohorts.get(age)
+        if cohort is None:
+            cohort = self._cohorts[age] = self._count(age)
+        return cohort
+
+    def _count(self, age: int | None) -> Cohort:
+        size = len(self.members)
+        fitness, generation, donor = np.full(size, np.nan), np.full(size, -1), np.zeros(size, dtype=bool)
+        for j, member in enumerate(self.members):
+            if member.retired:
+                continue
+            for record in reversed(member.records):
+                if age is None or record.generation <= age:
+                    fitness[j], generation[j], donor[j] = record.fitness, record.generation, record.sound
+                    break
+        return Cohort(fitness, generation, donor, self.settings.seed, age)
+
+    def live(self) -> frozenset[str]:
+        """Returns the checkpoints that a decision, standing or possible, may name: all others can be deleted."""
+        names = {record.checkpoint for member in self.members for record in member.records}
+        names |= {member.interval.restore for member in self.members if member.interval}
+        if self.best is not None:
+            names.add(self.best.checkpoint)
+        return frozenset(name for name in names if name is not None)
+
+
+def replay(events: Iterable[Event]) -> Population | None:
+    """Folds a journal into the state it stands for, or ``None`` if it is empty."""
+    population: Population | None = None
+    for event in events:
+        population = apply(population, event)
+    return population
+
+
+def apply(population: Population | None, event: Event) -> Population:
+    """Returns the state after an event.
+
+    Args:
+        population: The state before, or ``None`` before the `Started` event.
+        event: What happened.
+
+    Raises:
+        ReportError: If the journal does not begin with `Started`, or begins twice.
+    """
+    if isinstance(event, Started):
+        if population is not None:
+            raise ReportError("a run can start only once; this journal holds a second 'Started' event")
+        size = event.settings.population_size
+        return Population(
+            settings=event.settings,
+            members=tuple(Member(id=i) for i in range(size)),
+            initial=event.initial,
+            generations=np.zeros(size, dtype=np.int64),
+        )
+    if population is None:
+        raise ReportError(f"a journal must begin with a 'Started' event; this one begins with {type(event).__name__!r}")
+    match event:
+        case Assigned():
+            return _assigned(population, event.interval)
+        case Reported():
+            return _reported(population, event.report)
+        case Failed():
+            member = population.members[event.failure.member]
+            return _with(population, replace(member, failures=member.failures + 1))
+        case Damaged():
+            return _damaged(population, event)
+        case Retired():
+            generations = population.generations.copy()
+            generations[event.member] = _RETIRED
+            member = replace(population.members[event.member], retired=True, interval=None)
+            return _with(population, member, generations=generations, cohorts={})
+        case Ended():
+            return replace(population, ended=event.reason)
+
+
+def _with(
+    population: Population,
+    member: Member,
+    *,
+    generations: NDArray[np.int64] | None = None,
+    best: Record | None = None,
+    cohorts: dict[int | None, Cohort] | None = None,
+) -> Population:
+    members = population.members
+    return Population(
+        settings=population.settings,
+        members=members[: member.id] + (member,) + members[member.id + 1 :],  # noqa: RUF005 - twice as fast as unpacking a thousand
+        initial=population.initial,
+        generations=population.generations if generations is None else generations,
+        best=population.best if best is None else best,
+        ended=population.ended,
+        _cohorts=population._cohorts if cohorts is None else cohorts,
+    )
+
+
+def _assigned(population: Population, interval: Interval) -> Population:
+    member = population.members[interval.member]
+    if interval.parent is None:
+        trail: tuple[float, ...] = ()
+    else:
+        trail = population.record(interval.parent).trail
+    return _with(
+        population,
+        Member(
+            id=member.id,
+            records=member.records,
+            interval=interval,
+            failures=member.failures,
+            copied_at=interval.generation if interval.copied else member.copied_at,
+            trail=trail,
+        ),
+    )
+
+
+def _reported(population: Population, report: Report) -> Population:
+    member = population.members[report.member]
+    interval = member.interval
+    if interval is None:
+        raise ReportError(f"the journal reports member {report.member}, generation {report.generation}, which was not assigned")
+    finite = math.isfinite(report.value)
+    fitness = (report.value if population.settings.mode == "max" else -report.value) if finite else -math.inf
+    record = Record(
+        member=report.member,
+        generation=report.generation,
+        step=report.step,
+        value=report.value,
+        fitness=fitness,
+        checkpoint=report.checkpoint,
+        hparams=interval.hparams,
+        parent=interval.parent,
+        samples=report.samples,
+        trail=(*member.trail[1 - TRAIL :], fitness),
+    )
+    generations = population.generations.copy()
+    generations[report.member] = report.generation + 1
+    floor = int(generations.min())
+    cohorts = {age: cohort.updated(record) for age, cohort in population._cohorts.items() if age is None or age >= floor - 1}
+    best = record if finite and (population.best is None or fitness > population.best.fitness) else None
+    after = Member(
+        id=member.id,
+        records=_kept((*member.records, record), floor - 1 if population.settings.compare == "age" else report.generation),
+        copied_at=member.copied_at,
+    )
+    return _with(population, after, generations=generations, best=best, cohorts=cohorts)
+
+
+def _kept(records: tuple[Record, ...], age: int) -> tuple[Record, ...]:
+    """Drops what no decision can name any more.
+
+    The slowest member decides at ``age``: it looks at the newest record up to there, everybody else at newer ones. One sound record before those
+    stays as well, to fall back on when the newest turns out to be damaged.
+    """
+    newest = len(records) - 1
+    while newest > 0 and records[newest].generation > age:
+        newest -= 1
+    for i in range(newest - 1, -1, -1):
+        if records[i].sound:
+            return (records[i], *records[newest:])
+    return records[newest:]
+
+
+def _damaged(population: Population, event: Damaged) -> Population:
+    def cleaned(record: Record) -> Record:
+        return replace(record, checkpoint=None) if record.checkpoint == event.checkpoint else record
+
+    def without(member: Member) -> Member:
+        interval = None if member.id == event.member else member.interval
+        return replace(member, records=tuple(map(cleaned, member.records)), interval=interval)
+
+    return replace(
+        population,
+        members=tuple(map(without, population.members)),
+        best=None if population.best is None else cleaned(population.best),
+        _cohorts={},
+    )
