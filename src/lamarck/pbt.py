@@ -161,8 +161,9 @@ class PBT:
     def next(self, population: Population, held: Collection[int] = (), own: int | None = None) -> int | None:
         """Returns whose turn it is, or ``None`` if nobody can start now.
 
-        It is the lowest (generation, id) that ``max_lead`` lets go. Among members of that generation the worker's own comes first, so that with
-        as many workers as members each keeps its own and reloads nothing.
+        Intervals that were handed out and that nobody trains any more, as after a crash, come first. Otherwise it is the lowest (generation, id)
+        that ``max_lead`` lets go. Among members of that generation the worker's own comes first, so that with as many workers as members each
+        keeps its own and reloads nothing.
 
         Args:
             population: The state.
@@ -173,15 +174,19 @@ class PBT:
         if population.ended is not None:
             return None
         generations = population.generations
-        floor = population.floor
+        if orphans := population.standing.difference(held):
+            return min(orphans, key=lambda member: (generations[member], member))
+        free = generations
         if held:
-            generations = generations.copy()
-            generations[list(held)] = np.iinfo(np.int64).max
-        member = int(generations.argmin())
-        generation = int(generations[member])
-        if generation >= settings.generations or (settings.max_lead is not None and generation - floor > settings.max_lead):
+            free = generations.copy()
+            free[list(held)] = np.iinfo(np.int64).max
+        member = int(free.argmin())
+        generation = int(free[member])
+        if generation >= settings.generations:
             return None
-        return own if own is not None and generations[own] == generation else member
+        if settings.max_lead is not None and held and generation - population.floor > settings.max_lead:
+            return None
+        return own if own is not None and free[own] == generation else member
 
     def decide(self, population: Population, member: int) -> tuple[Event, ...]:
         """Returns the events that hand a member its next interval: none if one is standing, as after a crash.

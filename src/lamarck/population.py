@@ -127,7 +127,12 @@ class Cohort:
     @cached_property
     def order(self) -> NDArray[np.intp]:
         """Members with a comparable report, best first; exact ties in a random order that is the same for everybody."""
-        return np.lexsort((self._lots, -self.fitness))[: self.size]  # lexsort puts NaN, which is "none", last
+        keys = -self.fitness
+        order = keys.argsort()[: self.size]  # NaN, which is "none", comes last
+        ranked = keys[order]
+        if (ranked[1:] == ranked[:-1]).any():
+            order = np.lexsort((self._lots, keys))[: self.size]
+        return order
 
     def rank(self, member: int) -> int:
         """Returns how many members are better: 0 for the best.
@@ -168,6 +173,7 @@ class Population:
         initial: First configuration of each member.
         generations: ``int64[N]``; how many intervals each member has reported, which is also the generation it does next. Retired members hold
             the largest integer.
+        standing: Members whose interval was handed out and not yet reported.
         best: The best finite record so far; the earlier one if two are equal.
         ended: Why the run is over, or ``None``.
     """
@@ -176,6 +182,7 @@ class Population:
     members: tuple[Member, ...]
     initial: tuple[HParams, ...]
     generations: NDArray[np.int64] = field(compare=False)
+    standing: frozenset[int] = frozenset()
     best: Record | None = None
     ended: str | None = None
     _cohorts: dict[int | None, Cohort] = field(default_factory=dict, compare=False, repr=False)
@@ -301,6 +308,7 @@ def _with(
         members=members[: member.id] + (member,) + members[member.id + 1 :],  # noqa: RUF005 - twice as fast as unpacking a thousand
         initial=population.initial,
         generations=population.generations if generations is None else generations,
+        standing=population.standing ^ {member.id} if (members[member.id].interval is None) != (member.interval is None) else population.standing,
         best=population.best if best is None else best,
         ended=population.ended,
         _cohorts=population._cohorts if cohorts is None else cohorts,
@@ -384,6 +392,7 @@ def _damaged(population: Population, event: Damaged) -> Population:
     return replace(
         population,
         members=tuple(map(without, population.members)),
+        standing=population.standing - {event.member},
         best=None if population.best is None else cleaned(population.best),
         _cohorts={},
     )

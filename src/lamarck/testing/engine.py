@@ -22,7 +22,7 @@ from lamarck.coordinator import events_of
 from lamarck.engines import Engine, Train, inline
 from lamarck.history import History
 from lamarck.journal import open_journal
-from lamarck.run import checkpoints_of, run
+from lamarck.runs import checkpoints_of, run
 from lamarck.space import Float, Space
 from lamarck.types import Assigned, Event, Interval
 from lamarck.worker import Worker

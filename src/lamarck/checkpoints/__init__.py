@@ -1,0 +1,35 @@
+"""Checkpoints: immutable states of members, checked when they are read."""
+
+from __future__ import annotations
+
+import os
+
+from lamarck.checkpoints.base import Checkpoints
+from lamarck.checkpoints.folder import FolderCheckpoints
+from lamarck.checkpoints.memory import MemoryCheckpoints
+from lamarck.checkpoints.remote import RemoteCheckpoints
+
+__all__ = ["Checkpoints", "FolderCheckpoints", "MemoryCheckpoints", "RemoteCheckpoints", "open_checkpoints"]
+
+
+def open_checkpoints(where: str | os.PathLike[str] | None) -> Checkpoints:
+    """Opens a store of checkpoints.
+
+    Args:
+        where: A folder (or ``"file://..."``) for `FolderCheckpoints`, any other URL for `RemoteCheckpoints`, ``None`` for `MemoryCheckpoints`.
+
+    Raises:
+        MissingExtra: If something that the URL needs is not installed.
+        CheckpointError: If the URL is not one.
+
+    Example:
+        >>> type(open_checkpoints(None)).__name__, type(open_checkpoints("runs/one")).__name__, type(open_checkpoints("memory://one")).__name__
+        ('MemoryCheckpoints', 'FolderCheckpoints', 'RemoteCheckpoints')
+    """
+    if where is None:
+        return MemoryCheckpoints()
+    path = os.fspath(where)
+    scheme, separator, rest = path.partition("://")
+    if separator and scheme != "file":
+        return RemoteCheckpoints(path)
+    return FolderCheckpoints(rest if separator else path)

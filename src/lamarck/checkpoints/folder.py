@@ -1,0 +1,167 @@
+"""Checkpoints in a folder: one file each, which appears whole or not at all.
+
+A file is written under a temporary name in the same folder, flushed to the disk, renamed, and the folder is flushed; a name that is there
+already has the same content and is not written again. The writer keeps its temporary file locked, so that a sweep can tell the leftover of a
+writer that was killed from a file in the making: the operating system takes the lock back from the dead.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, final
+
+from lamarck._errors import CheckpointError, CheckpointMissing
+from lamarck.checkpoints.base import Checkpoints
+from lamarck.checkpoints.format import SUFFIX, Part, checked_name, is_name, packed, unpacked
+
+__all__ = ["FolderCheckpoints"]
+
+_UNFINISHED = ".unfinished"
+
+
+@final
+class FolderCheckpoints(Checkpoints):
+    """Keeps states as safetensors files in a folder on this machine, or on a disk that several machines share.
+
+    Args:
+        path: The folder; it is made, with those above it, when the first state is put.
+
+    Example:
+        >>> import tempfile
+        >>> checkpoints = FolderCheckpoints(tempfile.mkdtemp())
+        >>> name = checkpoints.put(3, 7, {"theta": [0.9, 0.9], "step": 4000})
+        >>> name
+        '0003-00007-66fd196711d968bd'
+        >>> checkpoints.get(name)
+        {'theta': [0.9, 0.9], 'step': 4000}
+    """
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+
+    def put(self, member: int, generation: int, state: Any) -> str:
+        """Keeps a state; when this returns it is on the disk. See `Checkpoints.put`."""
+        name, parts = packed(member, generation, state)
+        target = self._file(name)
+        size = sum(len(part) for part in parts)
+        with _explained(target, "written"):
+            if not (target.exists() and target.stat().st_size == size):
+                if not self.path.is_dir():
+                    _make(self.path)
+                self._write(target, parts)
+                _sync(self.path)
+        return name
+
+    def get(self, name: str) -> Any:
+        """Returns a state, if its bytes are those that were saved; see `Checkpoints.get`."""
+        file = self._file(checked_name(name))
+        with _explained(file, "read"), file.open("rb", buffering=0) as stream:
+            return unpacked(name, stream, os.fstat(stream.fileno()).st_size, str(file))
+
+    def names(self) -> list[str]:
+        """Returns the names in the folder; see `Checkpoints.names`."""
+        return sorted(name.removesuffix(SUFFIX) for name in self._listed() if name.endswith(SUFFIX) and is_name(name.removesuffix(SUFFIX)))
+
+    def size(self, name: str) -> int:
+        """Returns the bytes of a file; see `Checkpoints.size`."""
+        file = self._file(checked_name(name))
+        with _explained(file, "read"):
+            return file.stat().st_size
+
+    def sweep(self, live: Collection[str], among: Collection[str] | None = None) -> list[str]:
+        """Deletes files; see `Checkpoints.sweep`."""
+        keep, swept = frozenset(live), []
+        for name in self.names() if among is None else sorted(set(among)):
+            if name not in keep and is_name(name):
+                with suppress(CheckpointMissing), _explained(self._file(name), "deleted"):
+                    self._file(name).unlink()
+                    swept.append(name)
+        if among is None:
+            for leftover in self._listed():
+                if leftover.endswith(_UNFINISHED):
+                    with suppress(CheckpointMissing), _explained(self.path / leftover, "deleted"):
+                        _delete_unless_locked(self.path / leftover)
+        return swept
+
+    def _file(self, name: str) -> Path:
+        return self.path / (name + SUFFIX)
+
+    def _listed(self) -> list[str]:
+        with _explained(self.path, "listed"):
+            return [file.name for file in self.path.iterdir()] if self.path.is_dir() else []
+
+    def _write(self, target: Path, parts: list[Part]) -> None:
+        unfinished, file = _new_locked(target)
+        try:
+            with file:
+                for part in parts:
+                    file.write(part)
+                file.flush()
+                os.fsync(file.fileno())
+                unfinished.rename(target)
+        except BaseException:
+            with suppress(OSError):
+                unfinished.unlink()
+            raise
+
+
+def _new_locked(target: Path) -> tuple[Path, BinaryIO]:
+    """A new file beside the target, locked before any sweep could take it for a leftover."""
+    while True:
+        unfinished = target.with_name(f".{target.name}-{os.urandom(8).hex()}{_UNFINISHED}")
+        file = unfinished.open("xb")
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # a sweep was faster
+            file.close()
+            continue
+        except OSError:  # a disk without locks: there, a sweep cannot lock either, and leaves the file alone
+            return unfinished, file
+        if os.fstat(file.fileno()).st_nlink:
+            return unfinished, file
+        file.close()
+
+
+def _delete_unless_locked(leftover: Path) -> None:
+    with leftover.open("rb") as file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        leftover.unlink()
+
+
+def _make(folder: Path) -> None:
+    missing = [folder, *folder.parents]
+    missing = [path for path in missing if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _explained(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        if what == "written":
+            raise CheckpointError(f"{path}: the checkpoint could not be written: its folder has vanished") from error
+        raise CheckpointMissing(f"{path}: there is no such checkpoint; it was never put here, or it was swept") from None
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: the checkpoint could not be {what}: {error.strerror}. Nothing else was changed; if the disk is full, make room and resume"
+        ) from error

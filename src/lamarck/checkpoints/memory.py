@@ -1,0 +1,70 @@
+"""Checkpoints in memory, for tests, toys and whatever is trained in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, final
+
+from lamarck._errors import CheckpointMissing
+from lamarck.checkpoints.base import Checkpoints
+from lamarck.checkpoints.tree import copy, flatten
+
+__all__ = ["MemoryCheckpoints"]
+
+
+@final
+class MemoryCheckpoints(Checkpoints):
+    """Keeps copies, as long as the process lives.
+
+    Names are ``"member-generation"``; a second state of the same interval gets a name of its own, ``"member-generation+1"`` and so on.
+
+    Example:
+        >>> checkpoints = MemoryCheckpoints()
+        >>> state = {"theta": [0.9, 0.9]}
+        >>> name = checkpoints.put(3, 7, state)
+        >>> state["theta"][0] = 0.0
+        >>> name, checkpoints.get(name)
+        ('3-7', {'theta': [0.9, 0.9]})
+        >>> checkpoints.sweep(live=[])
+        ['3-7']
+    """
+
+    __slots__ = ("_states",)
+
+    def __init__(self) -> None:
+        self._states: dict[str, Any] = {}
+
+    def put(self, member: int, generation: int, state: Any) -> str:
+        """Keeps a copy of a state; see `Checkpoints.put`."""
+        mine = copy(state)
+        name, tries = f"{member}-{generation}", 0
+        while self._states.setdefault(name, mine) is not mine:  # one step, so that two threads never share a name
+            tries += 1
+            name = f"{member}-{generation}+{tries}"
+        return name
+
+    def get(self, name: str) -> Any:
+        """Returns a copy of the state; see `Checkpoints.get`."""
+        return copy(self._state(name))
+
+    def names(self) -> list[str]:
+        """Returns the names in the store; see `Checkpoints.names`."""
+        return sorted(self._states)
+
+    def size(self, name: str) -> int:
+        """Returns the bytes of a state's arrays; see `Checkpoints.size`."""
+        return sum(leaf.data.nbytes for leaf in flatten(self._state(name))[1].values())
+
+    def sweep(self, live: Collection[str], among: Collection[str] | None = None) -> list[str]:
+        """Forgets states; see `Checkpoints.sweep`."""
+        keep = frozenset(live)
+        swept = sorted(name for name in (self.names() if among is None else set(among)) if name in self._states and name not in keep)
+        for name in swept:
+            del self._states[name]
+        return swept
+
+    def _state(self, name: str) -> Any:
+        try:
+            return self._states[name]
+        except KeyError:
+            raise CheckpointMissing(f"no checkpoint {name!r} is in memory; it was never put here, or it was swept") from None

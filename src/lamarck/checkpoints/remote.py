@@ -1,0 +1,119 @@
+"""Checkpoints on an object store, or on whatever else fsspec reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, final
+
+from lamarck._errors import CheckpointError, CheckpointMissing, LamarckError, require
+from lamarck.checkpoints.base import Checkpoints
+from lamarck.checkpoints.format import SUFFIX, checked_name, is_name, packed, unpacked
+
+__all__ = ["RemoteCheckpoints"]
+
+
+@final
+class RemoteCheckpoints(Checkpoints):
+    """Keeps states under a URL that fsspec knows: the names and the bytes of `lamarck.checkpoints.folder.FolderCheckpoints`.
+
+    An upload becomes visible only when it is complete. What a writer that was killed had begun to upload is kept by some object stores until
+    their own rule for unfinished uploads removes it.
+
+    Args:
+        url: ``"s3://bucket/run"``, ``"gs://bucket/run"`` and so on. Credentials come from where the store's library looks for them.
+
+    Raises:
+        MissingExtra: If fsspec, or what it needs for this kind of URL, is not installed.
+        CheckpointError: If the URL is not one.
+
+    Example:
+        >>> checkpoints = RemoteCheckpoints("memory://doctest")
+        >>> name = checkpoints.put(3, 7, {"theta": [0.9, 0.9], "step": 4000})
+        >>> checkpoints.get(name)
+        {'theta': [0.9, 0.9], 'step': 4000}
+    """
+
+    __slots__ = ("_files", "_root", "url")
+
+    def __init__(self, url: str) -> None:
+        fsspec = require("fsspec", "durable", "A checkpoint store with a URL")
+        self.url = url.rstrip("/")
+        with _explained(self.url, "opened"):
+            # No cache of listings: others write and delete here, and a name that is only remembered must not count as kept.
+            self._files, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        self._root = root.rstrip("/")
+
+    def put(self, member: int, generation: int, state: Any) -> str:
+        """Keeps a state; when this returns the store has it. See `Checkpoints.put`."""
+        name, parts = packed(member, generation, state)
+        with _explained(self._shown(name), "written"):
+            if not self._files.exists(self._path(name)):
+                upload = self._begun(self._path(name))
+                try:
+                    for part in parts:
+                        upload.write(part)
+                    upload.close()
+                    upload.commit()
+                except BaseException:
+                    upload.discard()
+                    raise
+        return name
+
+    def get(self, name: str) -> Any:
+        """Returns a state, if its bytes are those that were saved; see `Checkpoints.get`."""
+        path = self._path(checked_name(name))
+        with _explained(self._shown(name), "read"):
+            size = int(self._files.info(path)["size"])
+            with self._files.open(path, "rb") as stream:
+                return unpacked(name, stream, size, self._shown(name))
+
+    def names(self) -> list[str]:
+        """Returns the names in the store; see `Checkpoints.names`."""
+        try:
+            with _explained(self.url, "listed"):
+                files = [path.rpartition("/")[2] for path in self._files.ls(self._root, detail=False)]
+        except CheckpointMissing:
+            return []
+        return sorted(file.removesuffix(SUFFIX) for file in files if file.endswith(SUFFIX) and is_name(file.removesuffix(SUFFIX)))
+
+    def size(self, name: str) -> int:
+        """Returns the bytes of an object; see `Checkpoints.size`."""
+        with _explained(self._shown(name), "read"):
+            return int(self._files.info(self._path(checked_name(name)))["size"])
+
+    def sweep(self, live: Collection[str], among: Collection[str] | None = None) -> list[str]:
+        """Deletes objects; see `Checkpoints.sweep`."""
+        keep, allowed = frozenset(live), None if among is None else frozenset(among)
+        swept = [name for name in self.names() if name not in keep and (allowed is None or name in allowed)]
+        for name in swept:
+            with _explained(self._shown(name), "deleted"):
+                self._files.rm_file(self._path(name))
+        return swept
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}{SUFFIX}"
+
+    def _shown(self, name: str) -> str:
+        return f"{self.url}/{name}{SUFFIX}"
+
+    def _begun(self, path: str) -> Any:
+        try:
+            return self._files.open(path, "wb", autocommit=False)
+        except FileNotFoundError:  # stores that have folders want them made; object stores have none
+            self._files.makedirs(self._root, exist_ok=True)
+            return self._files.open(path, "wb", autocommit=False)
+
+
+@contextmanager
+def _explained(what: str, done: str) -> Iterator[None]:
+    try:
+        yield
+    except LamarckError:
+        raise
+    except FileNotFoundError:
+        raise CheckpointMissing(f"{what}: there is no such checkpoint; it was never put here, or it was swept") from None
+    except Exception as error:  # each store has errors of its own
+        raise CheckpointError(
+            f"{what}: the checkpoint could not be {done}: {type(error).__name__}: {error}. Nothing else was changed"
+        ) from error

@@ -1,0 +1,46 @@
+"""The ``lamarck`` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from lamarck._errors import LamarckError, require
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: What stands after ``lamarck`` on the command line; by default what the process was started with.
+
+    Returns:
+        The exit status: 0; 1 if the training function failed; 2 for what the user can put right; 130 after Ctrl-C and 143 after SIGTERM.
+
+    Example:
+        >>> main(["--version"])
+        0.1.0
+        0
+    """
+    try:
+        require("cyclopts", "cli", "The lamarck command")
+        require("rich", "cli", "The lamarck command")
+        from lamarck.cli.app import run_app
+        from lamarck.cli.signals import Terminated
+
+        try:
+            return run_app(sys.argv[1:] if arguments is None else arguments)
+        except Terminated:
+            return 143
+    except LamarckError as error:
+        from lamarck.cli.errors import show
+
+        return show(error)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read our output has seen enough, as in `lamarck show run.db | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141

@@ -1,0 +1,71 @@
+"""``lamarck demo``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lamarck.cli.signals import stoppable
+
+__all__ = ["COMMAND", "digits", "figure2"]
+
+_EXAMPLES = """Examples:
+
+  lamarck demo figure2 --out figure2
+  lamarck demo digits --out digits --seeds 5
+"""
+
+Folder = Annotated[Path, Parameter(name=["--out", "-o"], help="Folder for pictures and tables.")]
+
+
+def figure2(
+    *,
+    out: Folder = Path("lamarck-figure2"),
+    seeds: Annotated[int, Parameter(help="Runs for each line of the table.")] = 100,
+) -> None:
+    """Figure 2 of the paper: exploit and explore, alone and together. Seconds."""
+    from lamarck.demos.figure2 import figure2 as demo
+
+    with _counted("runs") as tell:
+        tables: list[str] = []
+        files = demo(out, seeds, on_progress=tell, on_table=tables.append)
+    print(*tables, *files, sep="\n")
+
+
+def digits(
+    *,
+    out: Folder = Path("lamarck-digits"),
+    seeds: Annotated[int, Parameter(help="Runs of each method, at least 2.")] = 5,
+) -> None:
+    """Networks on handwritten digits, against random search. Two minutes.
+
+    Both train as many members for as many steps. An interrupted demo goes on
+    when it is started again with the same folder.
+    """
+    from lamarck.demos.digits import digits as demo
+    from lamarck.demos.digits import render
+
+    with _counted("intervals") as tell:
+        result = demo(out, seeds, on_progress=tell)
+    print(render(result), *result.files, sep="\n")
+
+
+@contextmanager
+def _counted(what: str) -> Iterator[Callable[[int, int], object]]:
+    """Shows on a terminal how far a demo is."""
+    screen = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn())
+    with stoppable(), Progress(*columns, console=screen, disable=not screen.is_interactive, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+COMMAND = App(name="demo", help="Run a worked example that writes pictures and tables.", help_epilogue=_EXAMPLES, sort_key=5)
+COMMAND.command(figure2)
+COMMAND.command(digits)

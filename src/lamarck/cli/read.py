@@ -1,0 +1,51 @@
+"""Reading a run back from its journal, also while it is going on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from lamarck._errors import SettingsError
+from lamarck.coordinator import events_of
+from lamarck.history import History
+from lamarck.journal import open_journal
+from lamarck.population import Population, replay
+
+__all__ = ["JournalFile", "RunName", "read"]
+
+JournalFile = Annotated[Path, Parameter(help="The journal: the .db file of the run.")]
+"""How commands ask for a journal."""
+
+RunName = Annotated[str, Parameter(help="Name of the run in the journal.")]
+"""How commands ask for one of several runs."""
+
+
+def read(journal: Path, name: str) -> tuple[History, Population]:
+    """Reads a run.
+
+    Args:
+        journal: The journal.
+        name: Name of the run.
+
+    Returns:
+        What happened, and the state that it has led to.
+
+    Raises:
+        SettingsError: If there is no such file or run.
+        JournalError: If the file is not a journal.
+    """
+    if not journal.is_file():
+        near = ", ".join(repr(str(path)) for path in sorted(journal.parent.glob("*.db"))[:5])
+        raise SettingsError(f"there is no journal {str(journal)!r}; " + (f"here are {near}" if near else "`lamarck run` begins one"))
+    with open_journal(journal, readonly=True) as book:
+        runs = book.runs()
+        if name not in runs:
+            raise SettingsError(
+                f"the journal {str(journal)!r} has no run {name!r}; it has {', '.join(map(repr, runs)) or 'none yet'}: choose by --name"
+            )
+        events = list(events_of(book, name))
+    population = replay(events)
+    assert population is not None
+    return History.of(events), population

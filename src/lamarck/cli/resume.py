@@ -1,0 +1,87 @@
+"""``lamarck resume``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from lamarck._errors import PopulationLost, SettingsError
+from lamarck.cli.errors import plain_warnings
+from lamarck.cli.read import JournalFile, RunName, read
+from lamarck.cli.run import tell
+from lamarck.cli.signals import stoppable
+from lamarck.cli.target import Target, load_space
+from lamarck.history import History
+from lamarck.observers.progress import progress
+from lamarck.runs import resume as go_on
+from lamarck.space import Space
+
+__all__ = ["EXAMPLES", "resume"]
+
+EXAMPLES = """Examples:
+
+  lamarck resume train.db
+  lamarck resume runs/first.db --train train.py:train
+"""
+
+
+def resume(
+    journal: JournalFile,
+    /,
+    *,
+    train: Annotated[str | None, Parameter(help="The training function, if it is not where the journal says.")] = None,
+    space: Annotated[str | None, Parameter(help="The search space, if it has Python functions and is not where the journal says.")] = None,
+    checkpoints: Annotated[str | None, Parameter(help="Where the weights are, if it is not where the journal says.")] = None,
+    name: RunName = "main",
+) -> None:
+    """Go on with a run from exactly what its journal holds.
+
+    The journal knows the training function and where it was. A run that has
+    ended is left as it is.
+    """
+    history, _ = read(journal, name)
+    if history.ended == "lost":
+        first = history.failures[0]
+        raise PopulationLost(
+            f"this run is over: every member failed for good; the first failure was member {first.member}, generation {first.generation}: "
+            f"{first.message or first.kind}"
+        )
+    if history.ended is None:
+        history = _continued(history, journal, name, train=train, space=space, checkpoints=checkpoints)
+    tell(history, journal, name)
+
+
+def _continued(history: History, journal: Path, name: str, *, train: str | None, space: str | None, checkpoints: str | None) -> History:
+    info = history.started.info
+    begun = journal.resolve().parent / str(info["folder"]) if "folder" in info else Path.cwd()
+    try:
+        function = Target.parse(str(info.get("train")) if train is None else train)
+        trainer = function.load_function(begun if train is None else Path.cwd())
+    except SettingsError as error:
+        if train is not None:
+            raise
+        raise SettingsError(
+            f"the training function that the journal names cannot be found: {error}. "
+            f"Say where it is: lamarck resume {shlex.quote(str(journal))} --train file.py:function"
+        ) from None
+    changes: dict[str, Any] = {}
+    if not Space.from_dict(history.started.space).resolved:
+        changes["space"] = _same_space(history, function, space, begun)
+    weights = checkpoints if checkpoints is not None else info.get("checkpoints")
+    if checkpoints is None and weights is not None and "://" not in weights:
+        weights = str(begun / weights)
+    with plain_warnings(), stoppable(), progress(copies=len(history.copies), failures=len(history.failures)) as shown:
+        return go_on(trainer, journal, checkpoints=weights, name=name, observers=[shown], **changes)
+
+
+def _same_space(history: History, function: Target, given: str | None, begun: Path) -> Space:
+    """The space again, from Python, because a journal cannot hold its functions."""
+    kept = history.started.info.get("space")
+    folder = Path.cwd() if given is not None else begun
+    found, source = load_space(kept if given is None else given, function, folder)
+    if found.to_dict() != dict(history.started.space):
+        raise SettingsError(f"the search space {source} is not the one that the run was begun with; restore it, or begin another run")
+    return found

@@ -1,0 +1,117 @@
+"""``lamarck run``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from lamarck import exploit as exploits
+from lamarck import explore as explores
+from lamarck.cli.errors import plain_warnings
+from lamarck.cli.signals import stoppable
+from lamarck.cli.target import Target, load_space
+from lamarck.history import History
+from lamarck.observers.progress import progress
+from lamarck.runs import checkpoints_of
+from lamarck.runs import run as begin
+
+__all__ = ["EXAMPLES", "run", "tell"]
+
+EXAMPLES = """Examples:
+
+  lamarck run train.py:train --space space.toml --interval 500 --steps 10000
+  lamarck run train.py:train -n 16 --interval 1 --generations 20 --mode min
+  lamarck run package.module:train --interval 500 --steps 10000 \\
+      --exploit truncation:bottom=0.25,top=0.25 --max-lead none \\
+      --journal runs/second.db
+"""
+
+
+def run(
+    train: Annotated[str, Parameter(help="The training function: path/file.py:function, or module:function.")],
+    /,
+    *,
+    space: Annotated[
+        str | None,
+        Parameter(
+            help="Search space: a .toml, .json or .csv file, or a Python object, as in train.py:space. By default the name space beside it."
+        ),
+    ] = None,
+    population: Annotated[int, Parameter(name=["--population", "-n"], help="Number of members.")] = 8,
+    interval: Annotated[int, Parameter(help="Steps between two decisions; aim at 15 to 30 generations in all.")],
+    steps: Annotated[int | None, Parameter(help="Steps that each member trains. Give this or --generations.")] = None,
+    generations: Annotated[int | None, Parameter(help="Intervals that each member trains.")] = None,
+    mode: Annotated[Literal["max", "min"], Parameter(help="Whether a higher or a lower value is better.")] = "max",
+    seed: Annotated[int, Parameter(help="Seed of all decisions and of each interval's training.")] = 0,
+    exploit: Annotated[
+        str | None, Parameter(help=f"Who copies whom: name:setting=value,... with one of {', '.join(sorted(exploits.STRATEGIES))}.")
+    ] = None,
+    explore: Annotated[
+        str | None, Parameter(help=f"What changes after a copy: name:setting=value,... with one of {', '.join(sorted(explores.STRATEGIES))}.")
+    ] = None,
+    max_lead: Annotated[
+        int | None, Parameter(help="Generations that a member may be ahead of the slowest: 0 is synchronous, none never waits.", negative=())
+    ] = 0,
+    target: Annotated[float | None, Parameter(help="Value at which the run ends early.")] = None,
+    max_failures: Annotated[int, Parameter(help="How often a failed interval is tried again before the member gives up its weights.")] = 2,
+    journal: Annotated[Path | None, Parameter(help="File that the run is written to. By default the function's name and .db, here.")] = None,
+    checkpoints: Annotated[str | None, Parameter(help="Folder or URL for the weights. By default a folder beside the journal.")] = None,
+    name: Annotated[str, Parameter(help="Name of the run in the journal.")] = "main",
+    resume: Annotated[bool, Parameter(help="Go on with the run if the journal has it already, with the same settings.", negative=())] = False,
+    tokens: Annotated[tuple[str, ...], Parameter(parse=False)],
+) -> None:
+    """Train a population.
+
+    Everything is written to the journal as it happens: Ctrl-C, a crash or a
+    power cut loses nothing that was reported, and `lamarck resume` goes on.
+    """
+    here, function = Path.cwd(), Target.parse(train)
+    trainer = function.load_function(here)
+    found, source = load_space(space, function, here)
+    file = Path(f"{function.name.rpartition('.')[2]}.db") if journal is None else journal
+    settings: dict[str, Any] = {
+        "exploit": None if exploit is None else exploits.parse(exploit),
+        "explore": None if explore is None else explores.parse(explore),
+    }
+    info = {
+        "train": function.text,
+        "space": source,
+        "folder": os.path.relpath(here, file.resolve().parent),
+        "command": shlex.join(["lamarck", *tokens]),
+    }
+    if checkpoints is not None:
+        info["checkpoints"] = checkpoints
+    print(f"journal {file}, weights in {checkpoints or checkpoints_of(file, name)}", file=sys.stderr)
+    with plain_warnings(), stoppable(), progress() as shown:
+        history = begin(
+            trainer,
+            found,
+            population_size=population,
+            interval=interval,
+            steps=steps,
+            generations=generations,
+            mode=mode,
+            seed=seed,
+            max_lead=max_lead,
+            target=target,
+            max_failures=max_failures,
+            journal=file,
+            checkpoints=checkpoints,
+            name=name,
+            resume=resume,
+            observers=[shown],
+            info=info,
+            **settings,
+        )
+    tell(history, file, name)
+
+
+def tell(history: History, journal: Path, name: str) -> None:
+    """Says how a run has gone and how to see more."""
+    print(history)
+    print(f"see more: lamarck show {shlex.quote(str(journal))}" + ("" if name == "main" else f" --name {shlex.quote(name)}"))

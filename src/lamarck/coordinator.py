@@ -1,0 +1,242 @@
+"""The only writer of a run: decide, append, apply, notify, in that order.
+
+Whatever can fail, fails before the state changes. What `Coordinator.exchange` has returned is in the journal; what raised never happened.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, final
+
+from lamarck import codec
+from lamarck._errors import JournalError, StaleReport, StrategyError
+from lamarck.checkpoints import Checkpoints
+from lamarck.history import History
+from lamarck.journal import Journal
+from lamarck.pbt import PBT
+from lamarck.population import Population, apply, replay
+from lamarck.types import Assigned, Ended, Event, Failed, Failure, Interval, Report, Reported, Retired, Started
+
+__all__ = ["Coordinator", "Observer", "events_of"]
+
+Observer = Callable[[Event, Population], None]
+"""Is told each event after it is safe, with the state after it. What it raises is logged and goes no further."""
+
+logger = logging.getLogger("lamarck")
+
+
+def events_of(journal: Journal, run: str) -> Iterable[Event]:
+    """Reads the events of a run, oldest first."""
+    return map(codec.decode_event, journal.read(run))
+
+
+@final
+class Coordinator:
+    """Joins the machine that decides with the journal that remembers.
+
+    Args:
+        pbt: The machine.
+        journal: Where events go; ``None`` keeps them in this object, as they are.
+        run: Name of the run in the journal.
+        checkpoints: Where workers put weights; the coordinator only sweeps it. Whatever no decision may name is deleted at once, so the store
+            must belong to this run alone.
+        population: The state.
+        sequence: How many events the journal holds.
+        observers: Who is told.
+    """
+
+    def __init__(
+        self,
+        pbt: PBT,
+        journal: Journal | None,
+        run: str,
+        checkpoints: Checkpoints,
+        population: Population,
+        sequence: int,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.pbt, self.journal, self.run, self.checkpoints = pbt, journal, run, checkpoints
+        self.population = population
+        self._sequence = sequence
+        self._memory: list[Event] = []
+        self._observers = tuple(observers)
+        self._broken: set[Observer] = set()
+        self._held: dict[int, Hashable] = {}
+        self._own: dict[Hashable, int] = {}
+        live = population.live()
+        self._known = set(live)
+        self._reports = 0
+        checkpoints.sweep(live)
+
+    @classmethod
+    def start(
+        cls,
+        pbt: PBT,
+        journal: Journal | None,
+        run: str,
+        checkpoints: Checkpoints,
+        *,
+        info: dict[str, Any] | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> Coordinator:
+        """Begins a run.
+
+        Raises:
+            JournalConflict: If the journal already has a run of that name.
+        """
+        events = pbt.init(info)
+        population = replay(events)
+        assert population is not None
+        coordinator = cls(pbt, journal, run, checkpoints, population, 0, observers)
+        coordinator._append(events)
+        coordinator._notify([(event, population) for event in events])
+        return coordinator
+
+    @classmethod
+    def resume(
+        cls, journal: Journal, run: str, checkpoints: Checkpoints, *, observers: Sequence[Observer] = (), **changes: Any
+    ) -> Coordinator:
+        """Goes on with a run from exactly what its journal holds.
+
+        Args:
+            journal: The journal.
+            run: Name of the run.
+            checkpoints: The store that the run has used.
+            observers: Who is told.
+            **changes: Fields of `PBT` that a journal cannot hold: Python functions.
+
+        Raises:
+            JournalError: If the journal has no such run.
+        """
+        started: Started | None = None
+        population: Population | None = None
+        sequence = 0
+        for event in events_of(journal, run):
+            started = event if isinstance(event, Started) else started
+            population = apply(population, event)
+            sequence += 1
+        if started is None or population is None:
+            raise JournalError(f"no run {run!r} in this journal; it has {', '.join(map(repr, journal.runs())) or 'none'}")
+        return cls(PBT.of(started, **changes), journal, run, checkpoints, population, sequence, observers)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.population.ended is not None
+
+    def history(self) -> History:
+        """Returns all that has happened."""
+        return History.of(self._memory if self.journal is None else events_of(self.journal, self.run))
+
+    def exchange(self, worker: Hashable, message: Report | Failure | None, *, claim: bool = True) -> Interval | None:
+        """Takes in what a worker says and hands it its next interval, in one transaction.
+
+        Args:
+            worker: Who asks.
+            message: What came of its last interval; ``None`` if it had none.
+            claim: Whether it wants another.
+
+        Returns:
+            The next interval, or ``None`` if the run is over, nobody may start yet, or none was wanted.
+
+        Raises:
+            StaleReport: If the population has moved on without this worker.
+            JournalError: If the events could not be made durable; then nothing has changed.
+        """
+        population, events = self.population, list[tuple[Event, Population]]()
+
+        def add(new: Iterable[Event]) -> None:
+            nonlocal population
+            for event in new:
+                population = apply(population, event)
+                events.append((event, population))
+
+        if message is not None:
+            if self._held.get(message.member, worker) != worker:
+                raise StaleReport(f"member {message.member} has been handed to another worker; throw this work away and ask for the next interval")
+            add(self.pbt.report(population, message) if isinstance(message, Report) else self.pbt.fail(population, message))
+        held = {member: holder for member, holder in self._held.items() if holder != worker}
+        member = self.pbt.next(population, held, self._own.get(worker)) if claim else None
+        try:
+            if member is not None:
+                add(self.pbt.decide(population, member))
+        except StrategyError:
+            self._commit(events, held)  # the report itself is good: keep it
+            raise
+        if member is not None:
+            held[member] = worker
+            self._own[worker] = member
+        self._commit(events, held)
+        return None if member is None else self.population.members[member].interval
+
+    def release(self, worker: Hashable) -> int | None:
+        """Forgets a worker, whose interval can then be claimed by another; returns the member it held, if any."""
+        self._own.pop(worker, None)
+        member = next((member for member, holder in self._held.items() if holder == worker), None)
+        if member is not None:
+            del self._held[member]
+        return member
+
+    def _commit(self, events: Sequence[tuple[Event, Population]], held: dict[int, Hashable]) -> None:
+        if events:
+            self._append([event for event, _ in events])
+            self.population = events[-1][1]
+        self._held = held
+        self._notify(events)
+        self._sweep(events)
+
+    def _append(self, events: Sequence[Event]) -> None:
+        if self.journal is None:
+            self._memory.extend(events)
+        else:
+            self._sequence = self.journal.append(self.run, self._sequence, [codec.encode(event) for event in events])
+
+    def _sweep(self, events: Sequence[tuple[Event, Population]]) -> None:
+        """Deletes what cannot be named any more: once for as many reports as there are members, to spread the cost of looking."""
+        for event, _ in events:
+            if isinstance(event, Reported) and event.report.checkpoint is not None:
+                self._known.add(event.report.checkpoint)
+                self._reports += 1
+        if self._reports >= len(self.population) or (events and self.over):
+            self._reports = 0
+            live = self.population.live()
+            self.checkpoints.sweep(live, among=self._known - live)
+            self._known &= live
+
+    def _notify(self, events: Sequence[tuple[Event, Population]]) -> None:
+        quiet = not logger.isEnabledFor(logging.INFO)
+        for event, _ in events:
+            if not (quiet and isinstance(event, Started | Assigned | Reported | Ended)):
+                log(event)
+        for observer in self._observers:
+            try:
+                for event, population in events:
+                    observer(event, population)
+            except Exception:
+                if observer not in self._broken:
+                    self._broken.add(observer)
+                    logger.exception("an observer failed; the run goes on, and this is said only once: %r", observer)
+
+
+def log(event: Event) -> None:
+    """Writes one line about an event."""
+    match event:
+        case Started():
+            settings = event.settings
+            logger.info("started: population of %d, %d generations of %d steps", settings.population_size, settings.generations, settings.interval)
+        case Assigned():
+            it = event.interval
+            logger.info("member %d, generation %d: %s; %s", it.member, it.generation, it.info.get("reason", ""), dict(it.hparams))
+        case Reported():
+            report = event.report
+            logger.info("member %d, generation %d: value %g at step %d", report.member, report.generation, report.value, report.step)
+        case Failed():
+            failure = event.failure
+            logger.warning("member %d, generation %d failed (%s): %s", failure.member, failure.generation, failure.kind, failure.message)
+        case Retired():
+            logger.warning("member %d retired: %s", event.member, event.reason)
+        case Ended():
+            logger.info("ended: %s", event.reason)
+        case _:
+            logger.warning("checkpoint %s of member %d is damaged and will not be used", event.checkpoint, event.member)

@@ -1,0 +1,123 @@
+"""What runs inside a worker process: the training function, behind a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+from multiprocessing.connection import Connection
+from typing import Any, final
+
+from lamarck import codec
+from lamarck._errors import LamarckError, ReportError, StaleReport, TrainingError
+from lamarck.checkpoints import open_checkpoints
+from lamarck.types import Failure, Interval, Report
+from lamarck.worker import Worker, seed_everything
+
+__all__ = ["Assignment", "child"]
+
+INTERVAL, OVER, HEARD, STALE, REFUSED = b"I", b"O", b"H", b"S", b"R"
+"""First byte of what the parent says: here is an interval; nothing more to do; heard; too late; not possible."""
+
+READY, MESSAGE, BROKEN = b"?", b"!", b"X"
+"""First byte of what the child says: I am free; here is a report or failure; I cannot go on at all."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What a worker process is told once, when it starts.
+
+    Args:
+        train: The training function, pickled by reference: it is loaded only after the environment is set.
+        checkpoints: Where the weights are, as `open_checkpoints` takes it.
+        environment: Variables to set before the user's code is imported, e.g. ``CUDA_VISIBLE_DEVICES``.
+        threads: Threads that numerical libraries may use.
+        seed: Seed of the run.
+    """
+
+    train: bytes
+    checkpoints: str
+    environment: Mapping[str, str]
+    threads: int
+    seed: int
+
+
+def child(pipe: Connection, assignment: Assignment) -> None:
+    """Trains until the run is over, the parent is gone, or the training function cannot be called at all."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it lets intervals finish
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    os.environ.update(assignment.environment)
+    logging.getLogger("lamarck").setLevel(logging.WARNING)
+    try:
+        train = pickle.loads(assignment.train)  # noqa: S301 - made by our own parent on this machine, a moment ago
+        _limit_threads(assignment.threads)
+        checkpoints = open_checkpoints(assignment.checkpoints)
+    except Exception:
+        pipe.send_bytes(BROKEN + traceback.format_exc().encode())
+        return
+
+    def transport(message: Report | Failure | None) -> Interval | None:
+        pipe.send_bytes(READY if message is None else MESSAGE + codec.encode(message))
+        return _answer(pipe.recv_bytes())
+
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            worker = Worker(transport, checkpoints)
+            seed_everything(assignment.seed & 0xFFFFFFFF)
+            try:
+                train(worker)
+                if worker.over:
+                    return
+                raise TrainingError("the training function returned before the run was over: iterate `for interval in worker` to its end")
+            except (EOFError, BrokenPipeError, ConnectionResetError):
+                raise
+            except LamarckError:
+                pipe.send_bytes(BROKEN + traceback.format_exc().encode())
+                return
+            except Exception as error:
+                if worker.current is None:
+                    pipe.send_bytes(BROKEN + traceback.format_exc().encode())
+                    return
+                failure = Failure(
+                    member=worker.current.member,
+                    generation=worker.current.generation,
+                    kind="error",
+                    message=f"{type(error).__name__}: {error}"[:500],
+                )
+                # The traceback travels beside the failure: it is for the user's eyes, not for the journal.
+                pipe.send_bytes(MESSAGE + codec.encode(failure) + b"\n" + traceback.format_exc().encode())
+                pipe.recv_bytes()
+
+
+def _answer(data: bytes) -> Interval | None:
+    kind, body = data[:1], data[1:]
+    if kind == INTERVAL:
+        interval: Any = codec.decode(body)
+        assert isinstance(interval, Interval)
+        return interval
+    if kind == OVER:
+        return None
+    raise (StaleReport if kind == STALE else ReportError)(body.decode())
+
+
+def _die_with_parent() -> None:
+    """Ends this process the moment its parent is gone, even in the middle of a long interval."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _limit_threads(threads: int) -> None:
+    """Keeps workers from fighting for cores, also in libraries that are loaded already."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(threads)

@@ -1,0 +1,57 @@
+"""The whole population in this process, one interval after the other: the reference that every other engine must agree with."""
+
+from __future__ import annotations
+
+import logging
+
+from lamarck._errors import LamarckError, PopulationLost, TrainingError
+from lamarck.coordinator import Coordinator
+from lamarck.engines.engine import Train
+from lamarck.types import Failure
+from lamarck.worker import Worker, seed_everything
+
+__all__ = ["inline"]
+
+logger = logging.getLogger("lamarck")
+
+
+def inline(train: Train, coordinator: Coordinator) -> None:
+    """Trains until the run is over.
+
+    The training function is called once, and once more after each time that it raises: a failed interval is handed out again.
+
+    Args:
+        train: The training function.
+        coordinator: The run.
+
+    Raises:
+        TrainingError: If the training function breaks its contract: it returns before the run is over, or raises before its first interval.
+        PopulationLost: If every member failed for good; the cause is the first failure.
+    """
+    first: Exception | None = None
+    while not coordinator.over:
+        worker = Worker(lambda message: coordinator.exchange("inline", message), coordinator.checkpoints)
+        # The same for every call, so that weights made before the first interval are the same in every process and after every resume.
+        seed_everything(coordinator.population.settings.seed & 0xFFFFFFFF)
+        try:
+            train(worker)
+        except LamarckError:
+            raise
+        except Exception as error:
+            if worker.current is None:
+                raise TrainingError(f"the training function failed before its first interval: {type(error).__name__}: {error}") from error
+            if first is None:
+                first = error
+                logger.warning("member %d failed, and its interval is tried again", worker.current.member, exc_info=error)
+            failure = Failure(
+                member=worker.current.member,
+                generation=worker.current.generation,
+                kind="error",
+                message=f"{type(error).__name__}: {error}"[:500],
+            )
+            coordinator.exchange("inline", failure, claim=False)
+        else:
+            if not coordinator.over:
+                raise TrainingError("the training function returned before the run was over: iterate `for interval in worker` to its end")
+    if coordinator.population.ended == "lost":
+        raise PopulationLost("every member failed for good; the first failure is the cause given here") from first

@@ -1,0 +1,321 @@
+"""Worker processes on this machine: each a slot on a core or on a share of a GPU, started once and kept.
+
+The parent is one loop without threads: it waits for any worker to say something, passes it to the coordinator, and answers. A worker that dies is
+replaced by a new process; nothing ever restarts because of a decision.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from typing import Any, final
+
+from lamarck import codec
+from lamarck._errors import PopulationLost, ReportError, SettingsError, StaleReport, TrainingError
+from lamarck.checkpoints import Checkpoints, MemoryCheckpoints, open_checkpoints
+from lamarck.coordinator import Coordinator
+from lamarck.engines import _child as c
+from lamarck.engines.engine import Train
+from lamarck.types import Failure, Report
+
+__all__ = ["Processes"]
+
+logger = logging.getLogger("lamarck")
+
+_STARTS = 3
+"""How often a worker may die in a row without having been given an interval."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processes:
+    """An engine of local worker processes.
+
+    Args:
+        workers: Number of processes; by default one for each core, or for each share of a GPU, but never more than members.
+        gpus: Devices to spread the workers over, as ``CUDA_VISIBLE_DEVICES`` names them; empty for none.
+        per_gpu: Workers that share one device.
+        threads: Threads that numerical libraries may use in each worker; by default the cores divided by the workers.
+        time_limit: Seconds after which an interval counts as hung and its worker is killed; ``None`` for no limit.
+        preload: Modules to import once, in the server that workers are forked from. By default PyTorch if this process has loaded it: a worker then
+            starts in milliseconds instead of seconds.
+
+    Raises:
+        SettingsError: If a number is out of its range.
+
+    Example:
+        >>> Processes(workers=2).workers
+        2
+    """
+
+    workers: int | None = None
+    gpus: Sequence[str] = ()
+    per_gpu: int = 1
+    threads: int | None = None
+    time_limit: float | None = None
+    preload: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "per_gpu", "threads"):
+            got = getattr(self, name)
+            if got is not None and (isinstance(got, bool) or not isinstance(got, int) or got < 1):
+                raise SettingsError(f"{name}: got {got!r}; it must be a whole number of at least 1")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise SettingsError(f"time_limit: got {self.time_limit!r}; it must be a positive number of seconds, or None")
+
+    def __call__(self, train: Train, coordinator: Coordinator) -> None:
+        """Trains until the run is over.
+
+        Raises:
+            SettingsError: If the training function cannot be sent to another process.
+            TrainingError: If it breaks its contract.
+            PopulationLost: If every member failed for good.
+            KeyboardInterrupt: On Ctrl-C, after the intervals in progress have been reported; on a second one at once.
+        """
+        if coordinator.over:
+            return
+        with _shared(coordinator.checkpoints) as location:
+            slots = self._slots(train, location, coordinator)
+            _Pool(slots, coordinator, self.time_limit, self._context()).run()
+        if coordinator.population.ended == "lost":
+            raise PopulationLost("every member failed for good; the log shows the first failure")
+
+    def _slots(self, train: Train, location: str, coordinator: Coordinator) -> list[c.Assignment]:
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        shares = [gpu for _ in range(self.per_gpu) for gpu in self.gpus]
+        size = min(self.workers or len(shares) or cores, len(coordinator.population))
+        threads = self.threads or max(1, cores // size)
+        limits = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
+        try:
+            pickled = pickle.dumps(train)
+        except Exception as error:
+            raise SettingsError(
+                f"worker processes cannot be given {train!r} ({error}): define the training function at the top level of a module, "
+                "or use engine='inline'"
+            ) from None
+        return [
+            c.Assignment(
+                train=pickled,
+                checkpoints=location,
+                environment=limits | ({"CUDA_VISIBLE_DEVICES": shares[i % len(shares)]} if shares else {}),
+                threads=threads,
+                seed=coordinator.population.settings.seed,
+            )
+            for i in range(size)
+        ]
+
+    def _context(self) -> BaseContext:
+        """Chooses how processes start: from a fork server with the heavy imports done, or afresh where there is none."""
+        if "forkserver" not in multiprocessing.get_all_start_methods():
+            return multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
+        chosen = [name for name in ("torch",) if name in sys.modules] if self.preload is None else list(self.preload)
+        context.set_forkserver_preload(["lamarck.engines._child", *chosen])
+        return context
+
+
+@contextmanager
+def _shared(checkpoints: Checkpoints) -> Iterator[str]:
+    """Gives a place for weights that all processes see; for a store in memory, a folder in memory for as long as the run lasts."""
+    if not isinstance(checkpoints, MemoryCheckpoints):
+        yield checkpoints.location
+        return
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+    folder = tempfile.mkdtemp(prefix="lamarck-", dir=memory)
+    try:
+        yield folder
+    finally:
+        shared = open_checkpoints(folder)
+        checkpoints.adopt({name: shared.get(name) for name in shared.names()})
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A worker's place: what it was told, and the process that fills it now."""
+
+    assignment: c.Assignment
+    process: BaseProcess | None = None
+    pipe: Connection | None = None
+    waiting: bool = False
+    deadline: float | None = None
+    deaths: int = 0
+
+
+@dataclass(slots=True)
+class _Pool:
+    """The loop of the parent."""
+
+    assignments: Sequence[c.Assignment]
+    coordinator: Coordinator
+    time_limit: float | None
+    context: BaseContext
+    slots: list[_Slot] = field(default_factory=list)
+    stopping: bool = False
+    shown: bool = False
+
+    def run(self) -> None:
+        self.slots = [_Slot(assignment) for assignment in self.assignments]
+        before = signal.getsignal(signal.SIGINT)
+        main = before is not None and _in_main_thread()
+        try:
+            if main:
+                signal.signal(signal.SIGINT, self._interrupted)
+            for slot in self.slots:
+                self._start(slot)
+            while any(slot.pipe is not None for slot in self.slots):
+                self._turn()
+        finally:
+            self._end()
+            if main:
+                signal.signal(signal.SIGINT, before)
+        if self.stopping:
+            raise KeyboardInterrupt
+
+    def _interrupted(self, *_: Any) -> None:
+        if self.stopping:
+            raise KeyboardInterrupt
+        self.stopping = True
+        busy = sum(slot.pipe is not None and not slot.waiting for slot in self.slots)
+        print(f"\nstopping when {busy} interval(s) in progress are reported; Ctrl-C again stops at once", file=sys.stderr)  # noqa: T201
+
+    def _start(self, slot: _Slot) -> None:
+        mine, theirs = multiprocessing.Pipe()
+        process = self.context.Process(target=c.child, args=(theirs, slot.assignment), name="lamarck-worker", daemon=True)  # type: ignore[attr-defined]
+        process.start()
+        theirs.close()
+        slot.process, slot.pipe, slot.waiting, slot.deadline = process, mine, False, None
+
+    def _turn(self) -> None:
+        """Waits until somebody says something, dies or hangs, and answers."""
+        living = {slot.pipe: slot for slot in self.slots if slot.pipe is not None}
+        deadlines = [slot.deadline for slot in self.slots if slot.deadline is not None]
+        timeout = 0.5 if not deadlines else max(0.0, min(0.5, min(deadlines) - time.monotonic()))
+        for pipe in connection.wait(list(living), timeout):
+            slot = living[pipe]  # type: ignore[index]
+            try:
+                data = slot.pipe.recv_bytes()  # type: ignore[union-attr]
+            except (EOFError, OSError):
+                self._died(slot, "lost")
+                continue
+            self._heard(slot, data)
+        for slot in self.slots:
+            if slot.deadline is not None and time.monotonic() > slot.deadline:
+                self._died(slot, "timeout")
+        self._serve_waiting()
+
+    def _heard(self, slot: _Slot, data: bytes) -> None:
+        kind, body = data[:1], data[1:]
+        if kind == c.BROKEN:
+            raise TrainingError(f"a worker cannot go on:\n{body.decode()}")
+        slot.deadline = None
+        message: Report | Failure | None = None
+        if kind == c.MESSAGE:
+            encoded, _, trace = body.partition(b"\n")
+            message = codec.decode(encoded)  # type: ignore[assignment]
+            if isinstance(message, Failure) and message.kind == "error":
+                if not self.shown:
+                    self.shown = True
+                    logger.warning("member %d failed, and its interval is tried again\n%s", message.member, trace.decode())
+                self.coordinator.exchange(id(slot), message, claim=False)
+                self._send(slot, c.HEARD)
+                return
+        self._answer(slot, message)
+
+    def _answer(self, slot: _Slot, message: Report | Failure | None) -> None:
+        try:
+            interval = self.coordinator.exchange(id(slot), message, claim=not self.stopping)
+        except StaleReport as error:
+            self._send(slot, c.STALE + str(error).encode())
+        except ReportError as error:
+            self._send(slot, c.REFUSED + str(error).encode())
+        else:
+            slot.waiting = interval is None
+            if interval is not None:
+                slot.deaths = 0
+                slot.deadline = None if self.time_limit is None else time.monotonic() + self.time_limit
+                self._send(slot, c.INTERVAL + codec.encode(interval))
+
+    def _serve_waiting(self) -> None:
+        for slot in self.slots:
+            if not slot.waiting:
+                continue
+            if self.coordinator.over or self.stopping:
+                self._send(slot, c.OVER)
+                _hang_up(slot)
+            else:
+                self._answer(slot, None)
+
+    def _send(self, slot: _Slot, data: bytes) -> None:
+        try:
+            if slot.pipe is not None:
+                slot.pipe.send_bytes(data)
+        except OSError:
+            self._died(slot, "lost")
+
+    def _died(self, slot: _Slot, kind: Any) -> None:
+        """Replaces a worker that is gone; what it was doing is handed out again."""
+        process = slot.process
+        if slot.pipe is None or process is None:
+            return
+        _hang_up(slot)
+        process.join(0 if kind == "timeout" else 5)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        code = process.exitcode
+        member = self.coordinator.release(id(slot))
+        if member is not None:
+            interval = self.coordinator.population.members[member].interval
+            assert interval is not None
+            died = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+            message = f"no report within {self.time_limit:g} s" if kind == "timeout" else f"the worker process died: {died}"
+            failure = Failure(member=member, generation=interval.generation, kind=kind, message=message)
+            self.coordinator.exchange(id(slot), failure, claim=False)
+        else:
+            slot.deaths += 1
+            if slot.deaths >= _STARTS and not self.coordinator.over:
+                raise TrainingError(
+                    f"a worker process died {slot.deaths} times before its first interval (exit code {code}): "
+                    "try engine='inline' to see why, and guard the script with `if __name__ == '__main__':`"
+                )
+        if not self.coordinator.over and not self.stopping:
+            self._start(slot)
+
+    def _end(self) -> None:
+        """Leaves no process behind: those that were told to end get a moment to do so."""
+        patience = time.monotonic() + 5.0
+        for slot in self.slots:
+            told = slot.pipe is None
+            _hang_up(slot)
+            if slot.process is not None:
+                if told:
+                    slot.process.join(max(0.0, patience - time.monotonic()))
+                slot.process.kill()
+                slot.process.join()
+                slot.process.close()
+
+
+def _hang_up(slot: _Slot) -> None:
+    if slot.pipe is not None:
+        slot.pipe.close()
+    slot.pipe, slot.waiting, slot.deadline = None, False, None
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

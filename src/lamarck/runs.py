@@ -1,0 +1,250 @@
+"""The front door: `run` and `resume` join the machine, a journal, a checkpoint store and an engine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lamarck._errors import JournalConflict, SettingsError
+from lamarck.checkpoints import Checkpoints, open_checkpoints
+from lamarck.coordinator import Coordinator, Observer, events_of
+from lamarck.engines import Engine, Train, engine_named
+from lamarck.history import History
+from lamarck.journal import Journal, open_journal
+from lamarck.pbt import PBT
+from lamarck.space import Space
+from lamarck.types import Event, Exploit, Explore, HParams, Settings, Started
+
+__all__ = ["checkpoints_of", "load", "open_run", "resume", "run"]
+
+
+def run(
+    train: Train,
+    space: Space,
+    *,
+    population_size: int = 8,
+    interval: int,
+    steps: int | None = None,
+    generations: int | None = None,
+    mode: Literal["max", "min"] = "max",
+    seed: int = 0,
+    exploit: Exploit | None = None,
+    explore: Explore | None = None,
+    rescue: Exploit | Literal["default"] | None = "default",
+    initial: Sequence[HParams] = (),
+    stratified: bool = True,
+    max_lead: int | None = 0,
+    compare: Literal["age", "latest"] = "age",
+    target: float | None = None,
+    max_failures: int = 2,
+    journal: str | os.PathLike[str] | Journal | None = None,
+    checkpoints: str | os.PathLike[str] | Checkpoints | None = None,
+    name: str = "main",
+    resume: bool = False,
+    engine: Engine | str = "inline",
+    observers: Sequence[Observer] = (),
+    info: Mapping[str, Any] | None = None,
+) -> History:
+    """Trains a population and returns what happened.
+
+    Args:
+        train: The training function; see `lamarck.Worker`.
+        space: Hyperparameters to tune.
+        population_size: Number of members. 8 is the least that is worth a run; 20 to 40 gain reliably (Jaderberg et al. 2017, §4.4).
+        interval: Steps between two decisions; aim at 15 to 30 generations in all.
+        steps: Steps that each member trains, a multiple of ``interval``. Give this or ``generations``.
+        generations: Intervals that each member trains.
+        mode: Whether a higher (``"max"``) or lower (``"min"``) value is better.
+        seed: Seed of all decisions and, through each interval's own seed, of training.
+        exploit: Who copies whom; by default the worst fifth copies the best fifth.
+        explore: What changes afterwards; by default each hyperparameter is multiplied by 0.8 or 1.25, or redrawn one time in four.
+        rescue: What a member goes on from when its own weights are lost or not finite; ``None``: nobody else's.
+        initial: Configurations that the first members start with; the rest is drawn.
+        stratified: Whether the first population is a Latin hypercube.
+        max_lead: Generations that a member may be ahead of the slowest; 0 is synchronous, ``None`` never waits.
+        compare: ``"age"`` or ``"latest"``; see `lamarck.Settings`.
+        target: Value at which the run ends early.
+        max_failures: How often a failed interval is tried again before the member gives up its weights.
+        journal: File that the run is written to, durably, e.g. ``"digits.db"``; ``None`` keeps it in memory.
+        checkpoints: Folder or URL for the weights; by default a folder beside the journal, or memory.
+        name: Name of the run in the journal.
+        resume: Whether to go on with the run if the journal has it already, which is what a job that may be preempted and started again wants.
+            The settings must be the same.
+        engine: What provides workers; ``"inline"`` trains all members in this process, one after the other.
+        observers: Are told each event after it is safe.
+        info: Kept in the journal for people.
+
+    Returns:
+        The history: ``history.best``, ``history.schedule()``, ``history.table()``.
+
+    Raises:
+        SettingsError: If a setting is not allowed, or the journal already has a run of that name.
+        TrainingError: If the training function breaks its contract.
+        PopulationLost: If every member failed for good.
+        KeyboardInterrupt: On Ctrl-C, after saying how to go on.
+    """
+    settings = Settings(
+        population_size=population_size,
+        interval=interval,
+        generations=_generations(interval, steps, generations),
+        mode=mode,
+        seed=seed,
+        max_lead=max_lead,
+        compare=compare,
+        target=target,
+        max_failures=max_failures,
+    )
+    strategies: dict[str, Any] = {"exploit": exploit, "explore": explore}
+    given = {key: strategy for key, strategy in strategies.items() if strategy is not None}
+    if rescue != "default":
+        given["rescue"] = rescue
+    pbt = PBT(space=space, settings=settings, initial=initial, stratified=stratified, **given)
+    with _Opened(journal, checkpoints, name) as (book, store):
+        if resume and book is not None and name in book.runs():
+            _same(pbt, next(iter(events_of(book, name))), name)
+            given = {key: getattr(pbt, key) for key in ("space", "exploit", "explore", "rescue")}
+            return _train(engine, train, Coordinator.resume(book, name, store, observers=observers, **given), journal)
+        try:
+            coordinator = Coordinator.start(pbt, book, name, store, info={**_provenance(train), **(info or {})}, observers=observers)
+        except JournalConflict:
+            raise SettingsError(
+                f"the journal {str(journal)!r} already has a run {name!r}: go on with it by resume(...) or `lamarck resume`, "
+                "or give another file or another name"
+            ) from None
+        return _train(engine, train, coordinator, journal)
+
+
+def resume(
+    train: Train,
+    journal: str | os.PathLike[str] | Journal,
+    *,
+    checkpoints: str | os.PathLike[str] | Checkpoints | None = None,
+    name: str = "main",
+    engine: Engine | str = "inline",
+    observers: Sequence[Observer] = (),
+    **changes: Any,
+) -> History:
+    """Goes on with a run from exactly what its journal holds.
+
+    Args:
+        train: The training function; the journal keeps its name, not its code.
+        journal: The journal.
+        checkpoints: Where the weights are; by default the folder beside the journal.
+        name: Name of the run.
+        engine: What provides workers; it need not be the one that began the run.
+        observers: Are told each event after it is safe.
+        **changes: ``space=``, ``explore=`` and the like, for what holds Python functions, which a journal cannot.
+
+    Returns:
+        The whole history, from the first interval. A run that has ended is returned as it is.
+
+    Raises:
+        JournalError: If there is no such journal or run.
+    """
+    if isinstance(journal, str | os.PathLike) and not Path(journal).exists():
+        raise SettingsError(f"there is no journal {str(journal)!r} to resume; `run` begins one")
+    with _Opened(journal, checkpoints, name) as (book, store):
+        assert book is not None
+        return _train(engine, train, Coordinator.resume(book, name, store, observers=observers, **changes), journal)
+
+
+def load(journal: str | os.PathLike[str], checkpoint: str | None = None, *, name: str = "main") -> Any:
+    """Reads a checkpoint of a run: what was tracked, by name.
+
+    Args:
+        journal: The run's journal.
+        checkpoint: Name of the checkpoint; by default the best record's.
+        name: Name of the run.
+
+    Raises:
+        CheckpointMissing: If it is not kept any more; those of the best and of the last generation are.
+    """
+    chosen = open_run(journal, name=name).best.checkpoint if checkpoint is None else checkpoint
+    if chosen is None:
+        raise SettingsError("the best record has no checkpoint that can be read; name another one")
+    return open_checkpoints(checkpoints_of(journal, name)).get(chosen)
+
+
+def open_run(journal: str | os.PathLike[str], *, name: str = "main") -> History:
+    """Reads the history of a run, also while it is running."""
+    with open_journal(journal, readonly=True) as book:
+        return History.of(events_of(book, name))
+
+
+def checkpoints_of(journal: str | os.PathLike[str], name: str = "main") -> Path:
+    """Returns the folder beside a journal that holds a run's weights: ``digits.checkpoints/main`` for ``digits.db``."""
+    return Path(journal).with_suffix(".checkpoints") / name
+
+
+class _Opened:
+    """Opens what was given by name and closes it again; what was given open stays open."""
+
+    def __init__(
+        self, journal: str | os.PathLike[str] | Journal | None, checkpoints: str | os.PathLike[str] | Checkpoints | None, name: str
+    ) -> None:
+        if not name or Path(name).name != name:
+            raise SettingsError(f"name: got {name!r}; it must be a plain name, without folders")
+        self._given = isinstance(journal, Journal)
+        if checkpoints is None and isinstance(journal, str | os.PathLike):
+            checkpoints = checkpoints_of(journal, name)
+        self.store = checkpoints if isinstance(checkpoints, Checkpoints) else open_checkpoints(checkpoints)
+        self.journal = journal if journal is None or isinstance(journal, Journal) else open_journal(journal)
+
+    def __enter__(self) -> tuple[Journal | None, Checkpoints]:
+        return self.journal, self.store
+
+    def __exit__(self, *_: object) -> None:
+        if self.journal is not None and not self._given:
+            self.journal.close()
+
+
+def _train(engine: Engine | str, train: Train, coordinator: Coordinator, journal: object) -> History:
+    try:
+        (engine_named(engine) if isinstance(engine, str) else engine)(train, coordinator)
+    except KeyboardInterrupt:
+        done = int(np.minimum(coordinator.population.generations, coordinator.pbt.settings.generations).sum())
+        print(f"\nstopped after {done} of {_total(coordinator)} intervals; ", end="", file=sys.stderr)  # noqa: T201
+        kept = isinstance(journal, str | os.PathLike)
+        print(f"go on with: lamarck resume {journal}" if kept else "the run was in memory and is gone: give journal=... next time", file=sys.stderr)  # noqa: T201
+        raise
+    return coordinator.history()
+
+
+def _same(pbt: PBT, before: Event, name: str) -> None:
+    (now,) = pbt.init()
+    assert isinstance(now, Started)
+    assert isinstance(before, Started)
+    differ = [key for key in ("settings", "space", "strategies") if getattr(now, key) != getattr(before, key)]
+    if differ:
+        was, got = (", ".join(f"{key}={getattr(it, key)}" for key in differ) for it in (before, now))
+        raise SettingsError(f"the journal's run {name!r} was begun with {was}; got {got}. Go on with the same, or give another name or file")
+
+
+def _total(coordinator: Coordinator) -> int:
+    return coordinator.pbt.settings.population_size * coordinator.pbt.settings.generations
+
+
+def _generations(interval: int, steps: int | None, generations: int | None) -> int:
+    if (steps is None) == (generations is None):
+        raise SettingsError(f"got steps={steps} and generations={generations}; give one of them")
+    if generations is not None:
+        return generations
+    assert steps is not None
+    if interval < 1 or steps < interval or steps % interval:
+        raise SettingsError(f"got steps={steps} and interval={interval}; steps must be a whole number of intervals, e.g. {max(1, steps // max(1, interval)) * interval}")
+    return steps // interval
+
+
+def _provenance(train: Train) -> dict[str, Any]:
+    from lamarck import __version__
+
+    return {
+        "train": f"{getattr(train, '__module__', '?')}:{getattr(train, '__qualname__', type(train).__name__)}",
+        "versions": {"lamarck": __version__, "python": platform.python_version(), "numpy": np.__version__},
+    }

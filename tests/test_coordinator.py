@@ -1,0 +1,168 @@
+"""The only writer: what is acknowledged is in the journal, and what raises has never happened."""
+
+import numpy as np
+import pytest
+
+from lamarck import codec, exploit, explore
+from lamarck._errors import JournalConflict, JournalError, StaleReport, StrategyError
+from lamarck.checkpoints import MemoryCheckpoints
+from lamarck.coordinator import Coordinator, events_of
+from lamarck.journal import Journal, MemoryJournal
+from lamarck.pbt import PBT
+from lamarck.population import replay
+from lamarck.space import Float, Space
+from lamarck.types import Assigned, Explore, Failure, Report, Reported, Settings
+
+SPACE = Space(h=Float(0.0, 1.0))
+
+
+class Watched(Journal):
+    """A journal in memory that counts what is appended, and whose disk can be full."""
+
+    def __init__(self):
+        self.inner, self.appended, self.full = MemoryJournal(), [], False
+
+    def append(self, run, after, events):
+        if self.full:
+            raise JournalError("no space left")
+        self.appended.append(len(events))
+        return self.inner.append(run, after, events)
+
+    def read(self, run, after=0):
+        return self.inner.read(run, after)
+
+    def runs(self):
+        return self.inner.runs()
+
+    def close(self):
+        self.inner.close()
+
+
+def start(journal=None, store=None, **settings):
+    rules = Settings(**({"population_size": 3, "interval": 10, "generations": 3} | settings))
+    pbt = PBT(space=SPACE, settings=rules, exploit=exploit.Truncation(bottom=0.4, top=0.4), explore=explore.Keep())
+    journal = MemoryJournal() if journal is None else journal
+    return Coordinator.start(pbt, journal, "main", MemoryCheckpoints() if store is None else store)
+
+
+def report(coordinator, interval, value=1.0):
+    name = coordinator.checkpoints.put(interval.member, interval.generation, {"x": np.zeros(1)})
+    return Report(member=interval.member, generation=interval.generation, step=interval.until, value=value, checkpoint=name)
+
+
+def test_report_and_next_interval_are_one_transaction():
+    journal = Watched()
+    coordinator = start(journal)
+    first = coordinator.exchange("w", None)
+    assert first.key == (0, 0)
+    second = coordinator.exchange("w", report(coordinator, first))
+    assert second.key == (1, 0)
+    assert journal.appended == [1, 1, 2]
+
+
+def test_each_worker_keeps_its_own_member_when_there_are_enough():
+    coordinator = start(max_lead=None)
+    at = {worker: coordinator.exchange(worker, None) for worker in "abc"}
+    assert {worker: interval.member for worker, interval in at.items()} == {"a": 0, "b": 1, "c": 2}
+    for worker in "cab" * 2:
+        at[worker] = coordinator.exchange(worker, report(coordinator, at[worker]))
+        assert at[worker].member == "abc".index(worker)
+
+
+def test_a_synchronous_worker_that_is_early_gets_nothing_and_then_its_turn():
+    coordinator = start(population_size=2)
+    a, b = coordinator.exchange("a", None), coordinator.exchange("b", None)
+    assert coordinator.exchange("a", report(coordinator, a)) is None
+    assert not coordinator.over
+    assert coordinator.exchange("b", report(coordinator, b)).key == (1, 1)
+    assert coordinator.exchange("a", None).key == (0, 1)
+
+
+def test_a_member_that_was_handed_on_is_lost_to_the_worker_that_comes_back():
+    coordinator = start()
+    interval = coordinator.exchange("old", None)
+    assert coordinator.release("old") == 0
+    assert coordinator.release("old") is None
+    assert coordinator.exchange("new", None) == interval
+    with pytest.raises(StaleReport, match="handed to another worker"):
+        coordinator.exchange("old", report(coordinator, interval))
+    assert coordinator.exchange("new", report(coordinator, interval)) is not None
+
+
+def test_what_cannot_be_journalled_has_not_happened():
+    journal = Watched()
+    coordinator = start(journal)
+    interval = coordinator.exchange("w", None)
+    before = coordinator.population
+    journal.full = True
+    with pytest.raises(JournalError):
+        coordinator.exchange("w", report(coordinator, interval))
+    assert coordinator.population is before
+    journal.full = False
+    assert coordinator.exchange("w", report(coordinator, interval)).key == (1, 0)
+    assert replay(events_of(coordinator.journal, "main")) == coordinator.population
+
+
+def test_a_second_coordinator_is_a_clean_error():
+    journal, store = MemoryJournal(), MemoryCheckpoints()
+    one = start(journal, store)
+    two = Coordinator.resume(journal, "main", store)
+    interval = one.exchange("w", None)
+    with pytest.raises(JournalConflict):
+        two.exchange("w", None)
+    assert one.exchange("w", report(one, interval)) is not None
+
+
+def test_the_report_is_kept_when_the_decision_after_it_fails():
+    class Broken(Explore):
+        name = "broken"
+
+        def to_dict(self):
+            return {"name": "keep"}
+
+        def __call__(self, hparams, member, population, space, rng):
+            return {"h": "nonsense"}
+
+    pbt = PBT(space=SPACE, settings=Settings(population_size=1, interval=1, generations=2), exploit=exploit.Itself(), explore=Broken())
+    journal, store = MemoryJournal(), MemoryCheckpoints()
+    coordinator = Coordinator.start(pbt, journal, "main", store)
+    interval = coordinator.exchange("w", None)
+    with pytest.raises(StrategyError, match="broken"):
+        coordinator.exchange("w", report(coordinator, interval))
+    assert [type(event) for event in events_of(journal, "main")][-1] is Reported
+    healed = Coordinator.resume(journal, "main", store)
+    assert healed.exchange("w", None).key == (0, 1)
+
+
+def test_a_resumed_run_hands_out_the_standing_intervals_first():
+    journal, store = MemoryJournal(), MemoryCheckpoints()
+    coordinator = start(journal, store)
+    a, b = coordinator.exchange("a", None), coordinator.exchange("b", None)
+    coordinator.exchange("a", report(coordinator, a), claim=False)
+    length = len(list(journal.read("main")))
+    again = Coordinator.resume(journal, "main", store)
+    assert again.exchange("x", None) == b
+    assert len(list(journal.read("main"))) == length, "nothing new was decided"
+
+
+def test_checkpoints_that_nobody_may_name_are_swept_and_orphans_at_the_next_start():
+    journal, store = MemoryJournal(), MemoryCheckpoints()
+    coordinator = start(journal, store, generations=8)
+    interval = coordinator.exchange("w", None)
+    while interval is not None:
+        interval = coordinator.exchange("w", report(coordinator, interval, value=float(interval.member)))
+    assert coordinator.over
+    assert len(store.names()) <= 3 * 3 + 1
+    assert set(store.names()) == coordinator.population.live()
+    orphan = store.put(2, 99, {})
+    Coordinator.resume(journal, "main", store)
+    assert orphan not in store.names()
+
+
+def test_a_failure_is_journalled_and_the_interval_handed_out_again():
+    coordinator = start()
+    interval = coordinator.exchange("w", None)
+    failure = Failure(member=0, generation=0, kind="lost", message="gone")
+    assert coordinator.exchange("w", failure) == interval
+    assert coordinator.population.members[0].failures == 1
+    assert isinstance(codec.decode_event(list(coordinator.journal.read("main"))[1]), Assigned)

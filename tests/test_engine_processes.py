@@ -1,0 +1,244 @@
+"""Worker processes: the Laws, and every way in which a process can go wrong."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lamarck as lk
+from lamarck._errors import PopulationLost, SettingsError, TrainingError
+from lamarck.coordinator import events_of
+from lamarck.engines.processes import Processes
+from lamarck.journal import open_journal
+from lamarck.testing.engine import ENGINE_LAWS, SPACE, train
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = {"population_size": 4, "interval": 3, "generations": 5, "seed": 2}
+
+
+def alive() -> list[int]:
+    return [process.pid for process in multiprocessing.active_children()]
+
+
+@pytest.mark.parametrize("law", ENGINE_LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_law(law, workers, tmp_path):
+    law(Processes(workers=workers), tmp_path)
+    assert alive() == []
+
+
+def test_decisions_equal_the_inline_engines_and_memory_is_given_back():
+    before = set(Path("/dev/shm").glob("lamarck-*")) if Path("/dev/shm").exists() else set()
+    inline = lk.run(train, SPACE, **SETTINGS)
+    store = lk.MemoryCheckpoints()
+    history = lk.run(train, SPACE, engine=Processes(workers=2), checkpoints=store, **SETTINGS)
+    by_key = {record.key: (record.value, record.hparams, record.parent) for record in inline.records}
+    assert {record.key: (record.value, record.hparams, record.parent) for record in history.records} == by_key
+    assert -abs(float(store.get(history.best.checkpoint)["x"][0])) == history.best.value
+    if Path("/dev/shm").exists():
+        assert set(Path("/dev/shm").glob("lamarck-*")) == before
+
+
+def dies_once(worker):
+    x = np.array([1.0])
+    worker.track(x=x)
+    for interval in worker:
+        marker = Path(f"died-{interval.member}-{interval.generation}")
+        if interval.generation == 1 and interval.member in (1, 2) and not marker.exists():
+            marker.touch()
+            if interval.member == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            os._exit(7)
+        x *= 0.9
+        interval.report(float(x[0]))
+
+
+def test_a_worker_that_dies_is_replaced_and_its_interval_repeated():
+    history = lk.run(dies_once, SPACE, engine=Processes(workers=2), journal="d.db", **SETTINGS)
+    assert history.ended == "generations"
+    assert len(history.records) == 20
+    said = {failure.member: (failure.kind, failure.message) for failure in history.failures}
+    assert said == {1: ("lost", "the worker process died: killed by SIGKILL"), 2: ("lost", "the worker process died: exit code 7")}
+
+
+def hangs_once(worker):
+    x = np.array([1.0])
+    worker.track(x=x)
+    for interval in worker:
+        marker = Path(f"hung-{interval.member}-{interval.generation}")
+        if interval.key == (1, 1) and not marker.exists():
+            marker.touch()
+            time.sleep(600)
+        x *= 0.9
+        interval.report(float(x[0]))
+
+
+def test_a_worker_that_hangs_is_killed_at_its_time_limit():
+    history = lk.run(hangs_once, SPACE, engine=Processes(workers=2, time_limit=1.0), **SETTINGS)
+    assert [(failure.kind, failure.message) for failure in history.failures] == [("timeout", "no report within 1 s")]
+    assert len(history.records) == 20
+
+
+def always_raises(worker):
+    worker.track(x=np.zeros(1))
+    for _ in worker:
+        raise ValueError("as always")
+
+
+def test_the_first_traceback_is_shown_and_the_population_is_lost(caplog):
+    with pytest.raises(PopulationLost):
+        lk.run(always_raises, SPACE, engine=Processes(workers=2), max_failures=0, **SETTINGS)
+    shown = [record.getMessage() for record in caplog.records if "Traceback" in record.getMessage()]
+    assert len(shown) == 1
+    assert 'raise ValueError("as always")' in shown[0]
+
+
+def fails_early(worker):
+    raise FileNotFoundError("data.csv")
+
+
+def returns_early(worker):
+    pass
+
+
+def exits_early(worker):
+    os._exit(3)
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [(fails_early, "FileNotFoundError: data.csv"), (returns_early, "returned before the run was over"), (exits_early, r"exit code 3")],
+)
+def test_a_function_that_cannot_begin_ends_the_run(function, says):
+    with pytest.raises(TrainingError, match=says):
+        lk.run(function, SPACE, engine=Processes(workers=2), **SETTINGS)
+    assert alive() == []
+
+
+def test_a_function_that_cannot_be_sent_is_explained():
+    with pytest.raises(SettingsError, match="top level of a module"):
+        lk.run(lambda worker: None, SPACE, engine=Processes(workers=1), **SETTINGS)
+
+
+@pytest.mark.parametrize("wrong", [dict(workers=0), dict(per_gpu=1.5), dict(threads=-1), dict(time_limit=0)])
+def test_settings(wrong):
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        Processes(**wrong)
+
+
+def tells(worker):
+    import torch
+
+    said = {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "omp": os.environ["OMP_NUM_THREADS"], "torch": torch.get_num_threads()}
+    worker.track(x=np.zeros(1))
+    for interval in worker:
+        interval.report(0.0, metrics={"gpu": float(said["gpu"]), "omp": float(said["omp"]), "torch": said["torch"]})
+
+
+def test_each_worker_has_its_device_and_its_share_of_threads():
+    seen = []
+
+    def watch(event, population):
+        if isinstance(event, lk.types.Reported):
+            seen.append(event.report.metrics)
+
+    lk.run(tells, SPACE, engine=Processes(gpus=["3", "5"], per_gpu=2, threads=1), observers=[watch], **SETTINGS)
+    assert {metrics["gpu"] for metrics in seen} == {3.0, 5.0}
+    assert {(metrics["omp"], metrics["torch"]) for metrics in seen} == {(1.0, 1.0)}
+
+
+def test_with_as_many_workers_as_members_nothing_is_reloaded_but_at_a_copy():
+    history = lk.run(counts_loads, SPACE, engine=Processes(workers=4), exploit=lk.exploit.Never(), **SETTINGS)
+    assert {record.value for record in history.records if record.generation == 4} == {5.0}
+
+
+def counts_loads(worker):
+    """Counts in an untracked number: it survives only where the process goes on with its own member."""
+    count = [0]
+    worker.track(x=np.zeros(1))
+    for interval in worker:
+        count[0] += 1
+        interval.report(float(count[0]))
+
+
+SCRIPT = """
+import sys, time
+import lamarck as lk
+from lamarck.engines.processes import Processes
+from lamarck.testing.engine import SPACE
+import numpy as np
+
+def train(worker):
+    x = np.array([5.0])
+    worker.track(x=x)
+    for interval in worker:
+        time.sleep(0.1)
+        x *= 0.9
+        interval.report(float(x[0]))
+
+if __name__ == "__main__":
+    seen = lambda event, population: print(type(event).__name__, flush=True)
+    lk.run(train, SPACE, population_size=4, interval=3, generations=40, engine=Processes(workers=2), journal="run.db", observers=[seen])
+"""
+
+
+def children_of(pid):
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    table = {int(line.split()[0]): int(line.split()[1]) for line in listed.splitlines()[1:]}
+    family = {pid}
+    while True:
+        more = {child for child, parent in table.items() if parent in family} - family
+        if not more:
+            return family - {pid}
+        family |= more
+
+
+def running(pids):
+    return {pid for pid in pids if Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"}
+
+
+def begin():
+    Path("script.py").write_text(SCRIPT)
+    process = subprocess.Popen([sys.executable, "script.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    for line in process.stdout:
+        if line == "Reported\n":
+            return process, children_of(process.pid)
+    raise AssertionError(process.stderr.read())
+
+
+def test_ctrl_c_lets_intervals_finish_and_a_second_one_does_not_wait():
+    process, family = begin()
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert "in progress" in err
+    assert "go on with: lamarck resume run.db" in err
+    assert running(family) == set()
+    with open_journal("run.db", readonly=True) as journal:
+        kept = [type(event).__name__ for event in events_of(journal, "main")]
+    printed = ["Started", "Assigned", "Assigned", "Reported", *out.split()]
+    assert kept.count("Reported") >= printed.count("Reported") >= 2
+
+
+def test_the_death_of_the_parent_takes_the_workers_with_it():
+    process, family = begin()
+    assert len(family) >= 2
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 10
+    while running(family) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert running(family) == set()
+    code = (
+        "import script, lamarck as lk; from lamarck.engines.processes import Processes\n"
+        "if __name__ == '__main__': print(lk.resume(script.train, 'run.db', engine=Processes(workers=3)))"
+    )
+    Path("again.py").write_text(code)
+    done = subprocess.run([sys.executable, "again.py"], capture_output=True, text=True, check=True)
+    assert "160 of 160 intervals" in done.stdout

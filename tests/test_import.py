@@ -1,0 +1,78 @@
+"""`import lamarck` and a run in memory need NumPy and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+REFUSE_THIRD_PARTY = """
+import importlib.abc, sys
+
+ALLOWED = {"lamarck", "numpy"} | set(sys.stdlib_module_names)
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in ALLOWED:
+            raise ModuleNotFoundError(f"refused: {name}", name=name)
+        return None
+
+already = {name.partition(".")[0] for name in sys.modules} - ALLOWED
+sys.meta_path.insert(0, Refuse())
+"""
+
+A_RUN = """
+import numpy as np
+import lamarck as lk
+
+def train(worker):
+    x = np.ones(2)
+    worker.track(x=x)
+    for interval in worker:
+        for _ in interval.steps:
+            x -= interval.hparams["lr"] * 2 * x
+        interval.report(float(x @ x))
+
+space = lk.Space(lr=lk.Float(1e-4, 0.5, log=True), n=lk.Int(1, 9), kind=lk.Categorical(["a", "b"]), fixed=lk.Constant(3))
+history = lk.run(train, space, population_size=4, interval=5, steps=20, mode="min", seed=1)
+assert history.ended == "generations", history.ended
+assert len(history.records) == 16
+print(history)
+"""
+
+ONLY_NUMPY = """
+third = {name.partition(".")[0] for name in sys.modules} - ALLOWED - already
+assert not third, f"imported beyond NumPy: {sorted(third)}"
+"""
+
+
+def python(*parts: str) -> subprocess.CompletedProcess[str]:
+    code = "\n".join(textwrap.dedent(part) for part in parts)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_the_hook_refuses_what_is_installed() -> None:
+    done = python(REFUSE_THIRD_PARTY, "import hypothesis")
+    assert done.returncode == 1
+    assert "ModuleNotFoundError: refused: hypothesis" in done.stderr
+
+
+def test_import_and_a_run_in_memory_need_numpy_alone() -> None:
+    done = python(REFUSE_THIRD_PARTY, A_RUN, ONLY_NUMPY)
+    assert done.returncode == 0, done.stderr
+    assert "16 of 16 intervals" in done.stdout
+
+
+def test_import_loads_nothing_that_trains_or_draws() -> None:
+    """With everything installed, too: importing PyTorch takes seconds, which nobody should pay who does not train with it."""
+    heavy = ["torch", "matplotlib", "sklearn", "scipy", "pandas", "polars", "fsspec", "safetensors", "blake3", "rich", "cyclopts"]
+    done = python("import sys, lamarck", f"print([name for name in {heavy} if name in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_what_needs_an_extra_says_which_line_installs_it() -> None:
+    done = python(REFUSE_THIRD_PARTY, A_RUN, "from lamarck.plots import figures", "figures.values(history)")
+    assert done.returncode == 1
+    assert "pip install 'lamarck[plot]'" in done.stderr, done.stderr
+    assert "lamarck._errors.MissingExtra" in done.stderr

@@ -1,0 +1,275 @@
+"""run and resume: what is promised when things go wrong."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lamarck as lk
+from lamarck._errors import CheckpointError, JournalError, SettingsError
+from lamarck.checkpoints import open_checkpoints
+from lamarck.coordinator import events_of
+from lamarck.journal import MemoryJournal, open_journal
+from lamarck.runs import checkpoints_of
+from lamarck.testing.engine import SPACE, train
+
+SETTINGS = {"population_size": 4, "interval": 3, "generations": 6, "seed": 2}
+
+
+def events(path, name="main"):
+    with open_journal(path, readonly=True) as journal:
+        return list(journal.read(name))
+
+
+def test_the_ten_lines_of_a_user():
+    history = lk.run(train, SPACE, population_size=4, interval=5, steps=30, mode="max", seed=0)
+    assert history.ended == "generations"
+    assert len(history.records) == 24
+    assert history.schedule().until == 30
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (dict(steps=10), "give one of them"),
+        (dict(generations=None), "give one of them"),
+        (dict(generations=None, steps=10), "steps must be a whole number of intervals, e.g. 9"),
+        (dict(generations=None, steps=2), "e.g. 3"),
+        (dict(engine="warp"), "engine"),
+        (dict(name="a/b"), "plain name"),
+        (dict(name=""), "plain name"),
+    ],
+)
+def test_settings_that_cannot_be(wrong, says):
+    with pytest.raises(SettingsError, match=says):
+        lk.run(train, SPACE, **(SETTINGS | wrong))
+
+
+def test_a_run_is_not_begun_twice():
+    lk.run(train, SPACE, journal="a.db", **SETTINGS)
+    before = events("a.db")
+    with pytest.raises(SettingsError, match="already has a run 'main'"):
+        lk.run(train, SPACE, journal="a.db", **SETTINGS)
+    assert events("a.db") == before
+    lk.run(train, SPACE, journal="a.db", name="second", **SETTINGS)
+    with open_journal("a.db", readonly=True) as journal:
+        assert sorted(journal.runs()) == ["main", "second"]
+
+
+def test_resume_of_what_is_not_there():
+    with pytest.raises(SettingsError, match="no journal 'b.db'"):
+        lk.resume(train, "b.db")
+    lk.run(train, SPACE, journal="b.db", **SETTINGS)
+    with pytest.raises(JournalError, match="no run 'other'"):
+        lk.resume(train, "b.db", name="other")
+
+
+def test_resume_of_what_has_ended_returns_it():
+    history = lk.run(train, SPACE, journal="c.db", **SETTINGS)
+    assert lk.resume(train, "c.db") == history
+
+
+def test_run_or_resume():
+    class Stop(Exception):
+        pass
+
+    def stopping(event, population):
+        if len(seen) < 9:
+            seen.append(event)
+
+    seen = []
+    whole = lk.run(train, SPACE, journal="d.db", **SETTINGS)
+    assert lk.run(train, SPACE, journal="d.db", resume=True, **SETTINGS) == whole
+    assert lk.run(train, SPACE, journal="e.db", resume=True, observers=[stopping], **SETTINGS).records == whole.records
+    with pytest.raises(SettingsError, match="generations"):
+        lk.run(train, SPACE, journal="d.db", resume=True, **(SETTINGS | {"generations": 9}))
+    with pytest.raises(SettingsError, match="space"):
+        lk.run(train, lk.Space(h=lk.Float(0.01, 2.0)), journal="d.db", resume=True, **SETTINGS)
+
+
+def test_the_best_weights_can_be_loaded():
+    history = lk.run(train, SPACE, journal="f.db", **SETTINGS)
+    assert -abs(lk.load("f.db")["x"][0]) == history.best.value
+    assert lk.open_run("f.db") == history
+    with pytest.raises(CheckpointError):
+        lk.load("f.db", "0000-00000-0123456789abcdef")
+
+
+def test_an_open_journal_and_store_are_left_open():
+    journal, store = MemoryJournal(), open_checkpoints(None)
+    history = lk.run(train, SPACE, journal=journal, checkpoints=store, **SETTINGS)
+    assert history.best.checkpoint in store.names()
+    assert journal.runs() == ["main"]
+
+
+def test_ctrl_c_says_how_to_go_on_and_the_resumed_run_is_the_unbroken_one(capsys):
+    whole = lk.run(train, SPACE, journal="whole.db", **SETTINGS)
+    calls = []
+
+    def interrupted(event, population):
+        calls.append(event)
+
+    def impatient(worker):
+        x, log = np.array([5.0]), []
+        worker.track(x=x, log=log)
+        for interval in worker:
+            if (interval.member, interval.generation) == (2, 3):
+                raise KeyboardInterrupt
+            noise = interval.rng.normal(0.0, 0.01, len(interval.steps))
+            for i in range(len(interval.steps)):
+                x *= 1 - 0.1 * interval.hparams["h"]
+                x += noise[i]
+            log.append([interval.member, interval.generation, interval.hparams["h"], interval.seed])
+            interval.report(-abs(float(x[0])))
+
+    with pytest.raises(KeyboardInterrupt):
+        lk.run(impatient, SPACE, journal="cut.db", observers=[interrupted], **SETTINGS)
+    assert "stopped after 15 of 24 intervals; go on with: lamarck resume cut.db" in capsys.readouterr().err
+    assert lk.resume(train, "cut.db").records == whole.records
+    assert events("cut.db")[1:] == events("whole.db")[1:]  # the first names another training function
+    with pytest.raises(KeyboardInterrupt):
+        lk.run(impatient, SPACE, **SETTINGS)
+    assert "give journal=" in capsys.readouterr().err
+
+
+SCRIPT = """
+import sys, time
+import lamarck as lk
+from lamarck.testing.engine import SPACE, train
+
+def slow(worker):
+    report = lk.Worker._save
+    def save(self, interval):
+        time.sleep(0.002)
+        return report(self, interval)
+    lk.Worker._save = save
+    try:
+        train(worker)
+    finally:
+        lk.Worker._save = report
+
+journal, lead = sys.argv[1], {"0": 0, "none": None}[sys.argv[2]]
+print("ready", flush=True)
+lk.run(slow, SPACE, population_size=4, interval=3, generations=30, seed=2, max_lead=lead, journal=journal, resume=True)
+print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lead", ["0", "none"])
+def test_kill_9_at_20_random_points(lead, tmp_path):
+    """Law 8: the journal of the run that was killed twenty times equals that of the run never killed, event for event."""
+    dice = random.Random(7)
+    command = [sys.executable, "-c", SCRIPT]
+    kills = 0
+    while kills < 20:
+        process = subprocess.Popen([*command, "killed.db", lead], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(dice.uniform(0.005, 0.08))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed 20 times"
+        process.stdout.close()
+        kills += 1
+    for name in ("killed.db", "whole.db"):
+        assert "done" in subprocess.run([*command, name, lead], check=True, capture_output=True, text=True).stdout
+    killed, whole = events("killed.db"), events("whole.db")
+    assert len(whole) == 1 + 2 * 120 + 1
+    assert killed == whole
+    kept = [sorted(open_checkpoints(checkpoints_of(name)).names()) for name in ("killed.db", "whole.db")]
+    assert set(lk.open_run("killed.db").best.checkpoint.split()) <= set(kept[0])
+    assert len(kept[0]) <= 4 * 3 + 1
+    files = [path.name for path in Path("killed.checkpoints/main").iterdir()]
+    assert len(files) == len(kept[0]), "no temporary file is left"
+
+
+def test_one_damaged_byte_is_noticed_named_and_survived(caplog):
+    """The run goes on from the newest sound checkpoint."""
+    seen = []
+
+    def damage(event, population):
+        if population.generations.min() == 3 and not seen:
+            victim = population.members[1].last.checkpoint
+            path = next(checkpoints_of("g.db").glob(f"{victim}*"))
+            data = bytearray(path.read_bytes())
+            data[-3] ^= 1
+            path.chmod(0o644)
+            path.write_bytes(data)
+            seen.append(victim)
+
+    history = lk.run(train, SPACE, journal="g.db", observers=[damage], exploit=lk.exploit.Never(), **SETTINGS)
+    assert history.ended == "generations"
+    assert history.damaged == tuple(seen)
+    assert seen[0] in caplog.text
+    assert history[1, 3].parent == (1, 1)
+    assert len(history.records) == 24
+
+
+FULL = """
+import resource, signal, sys
+import lamarck as lk
+from lamarck.testing.engine import SPACE, train
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+acknowledged = []
+try:
+    lk.run(train, SPACE, population_size=4, interval=3, generations=200, seed=2, journal=sys.argv[1],
+           observers=[lambda event, population: print(type(event).__name__, flush=True)])
+except lk.errors.LamarckError as error:
+    print("error", type(error).__name__, error)
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_loses_nothing_acknowledged_and_says_so():
+    done = subprocess.run([sys.executable, "-c", FULL, "h.db", str(1_000_000)], check=True, capture_output=True, text=True).stdout.splitlines()
+    assert done[-1].startswith("error JournalError")
+    with open_journal("h.db") as journal:
+        kept = [type(event).__name__ for event in events_of(journal, "main")]
+    assert kept == done[:-1]
+    assert len(kept) > 100
+    history = lk.resume(train, "h.db")  # with room again
+    assert history.ended == "generations"
+    assert len(history.records) == 800
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_the_run_cleanly(monkeypatch):
+    store = open_checkpoints("i.checkpoints/main")
+    put, calls = store.put, []
+
+    def full(member, generation, state):
+        calls.append(1)
+        if len(calls) == 10:
+            raise CheckpointError("no space left on device")
+        return put(member, generation, state)
+
+    with monkeypatch.context() as patch, pytest.raises(CheckpointError, match="no space"):
+        patch.setattr(type(store), "put", lambda self, *args: full(*args))
+        lk.run(train, SPACE, journal="i.db", **SETTINGS)
+    assert len(lk.open_run("i.db").records) == 9
+    assert lk.resume(train, "i.db").records == lk.run(train, SPACE, journal="j.db", **SETTINGS).records
+
+
+def test_an_observer_that_fails_is_named_once_and_the_run_goes_on(caplog):
+    def broken(event, population):
+        raise ValueError("observer")
+
+    history = lk.run(train, SPACE, observers=[broken], **SETTINGS)
+    assert history.ended == "generations"
+    assert sum("the run goes on" in record.message for record in caplog.records) == 1
+
+
+def test_one_line_a_decision_is_logged(caplog):
+    with caplog.at_level("INFO", logger="lamarck"):
+        history = lk.run(train, SPACE, **SETTINGS)
+    lines = [record.message for record in caplog.records]
+    assert sum("copied member" in line for line in lines) == len(history.copies)
+    assert lines[0].startswith("started: population of 4")
+    assert lines[-1] == "ended: generations"
+
+
