@@ -17,6 +17,7 @@ from lamarck.coordinator import events_of
 from lamarck.engines.processes import Processes
 from lamarck.journal import open_journal
 from lamarck.testing.engine import ENGINE_LAWS, SPACE, train
+from trainers import always_raises, counts_loads, dies_once, exits_early, fails_early, hangs_once, returns_early, tells
 
 pytestmark = pytest.mark.slow
 
@@ -46,20 +47,6 @@ def test_decisions_equal_the_inline_engines_and_memory_is_given_back():
         assert set(Path("/dev/shm").glob("lamarck-*")) == before
 
 
-def dies_once(worker):
-    x = np.array([1.0])
-    worker.track(x=x)
-    for interval in worker:
-        marker = Path(f"died-{interval.member}-{interval.generation}")
-        if interval.generation == 1 and interval.member in (1, 2) and not marker.exists():
-            marker.touch()
-            if interval.member == 1:
-                os.kill(os.getpid(), signal.SIGKILL)
-            os._exit(7)
-        x *= 0.9
-        interval.report(float(x[0]))
-
-
 def test_a_worker_that_dies_is_replaced_and_its_interval_repeated():
     history = lk.run(dies_once, SPACE, engine=Processes(workers=2), journal="d.db", **SETTINGS)
     assert history.ended == "generations"
@@ -68,28 +55,10 @@ def test_a_worker_that_dies_is_replaced_and_its_interval_repeated():
     assert said == {1: ("lost", "the worker process died: killed by SIGKILL"), 2: ("lost", "the worker process died: exit code 7")}
 
 
-def hangs_once(worker):
-    x = np.array([1.0])
-    worker.track(x=x)
-    for interval in worker:
-        marker = Path(f"hung-{interval.member}-{interval.generation}")
-        if interval.key == (1, 1) and not marker.exists():
-            marker.touch()
-            time.sleep(600)
-        x *= 0.9
-        interval.report(float(x[0]))
-
-
 def test_a_worker_that_hangs_is_killed_at_its_time_limit():
     history = lk.run(hangs_once, SPACE, engine=Processes(workers=2, time_limit=1.0), **SETTINGS)
     assert [(failure.kind, failure.message) for failure in history.failures] == [("timeout", "no report within 1 s")]
     assert len(history.records) == 20
-
-
-def always_raises(worker):
-    worker.track(x=np.zeros(1))
-    for _ in worker:
-        raise ValueError("as always")
 
 
 def test_the_first_traceback_is_shown_and_the_population_is_lost(caplog):
@@ -98,18 +67,6 @@ def test_the_first_traceback_is_shown_and_the_population_is_lost(caplog):
     shown = [record.getMessage() for record in caplog.records if "Traceback" in record.getMessage()]
     assert len(shown) == 1
     assert 'raise ValueError("as always")' in shown[0]
-
-
-def fails_early(worker):
-    raise FileNotFoundError("data.csv")
-
-
-def returns_early(worker):
-    pass
-
-
-def exits_early(worker):
-    os._exit(3)
 
 
 @pytest.mark.parametrize(
@@ -133,15 +90,6 @@ def test_settings(wrong):
         Processes(**wrong)
 
 
-def tells(worker):
-    import torch
-
-    said = {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "omp": os.environ["OMP_NUM_THREADS"], "torch": torch.get_num_threads()}
-    worker.track(x=np.zeros(1))
-    for interval in worker:
-        interval.report(0.0, metrics={"gpu": float(said["gpu"]), "omp": float(said["omp"]), "torch": said["torch"]})
-
-
 def test_each_worker_has_its_device_and_its_share_of_threads():
     seen = []
 
@@ -157,15 +105,6 @@ def test_each_worker_has_its_device_and_its_share_of_threads():
 def test_with_as_many_workers_as_members_nothing_is_reloaded_but_at_a_copy():
     history = lk.run(counts_loads, SPACE, engine=Processes(workers=4), exploit=lk.exploit.Never(), **SETTINGS)
     assert {record.value for record in history.records if record.generation == 4} == {5.0}
-
-
-def counts_loads(worker):
-    """Counts in an untracked number: it survives only where the process goes on with its own member."""
-    count = [0]
-    worker.track(x=np.zeros(1))
-    for interval in worker:
-        count[0] += 1
-        interval.report(float(count[0]))
 
 
 SCRIPT = """
@@ -185,7 +124,7 @@ def train(worker):
 
 if __name__ == "__main__":
     seen = lambda event, population: print(type(event).__name__, flush=True)
-    lk.run(train, SPACE, population_size=4, interval=3, generations=40, engine=Processes(workers=2), journal="run.db", observers=[seen])
+    lk.run(train, SPACE, population_size=4, interval=3, generations=20, engine=Processes(workers=2), journal="run.db", observers=[seen])
 """
 
 
@@ -241,4 +180,4 @@ def test_the_death_of_the_parent_takes_the_workers_with_it():
     )
     Path("again.py").write_text(code)
     done = subprocess.run([sys.executable, "again.py"], capture_output=True, text=True, check=True)
-    assert "160 of 160 intervals" in done.stdout
+    assert "80 of 80 intervals" in done.stdout

@@ -21,6 +21,11 @@ class Checkpoints(abc.ABC):
 
     __slots__ = ()
 
+    @property
+    @abc.abstractmethod
+    def location(self) -> str | None:
+        """What `lamarck.checkpoints.open_checkpoints` takes to open the same store in another process; ``None`` if no other process can."""
+
     @abc.abstractmethod
     def put(self, member: int, generation: int, state: Any) -> str:
         """Keeps a state.

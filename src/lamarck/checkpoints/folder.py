@@ -45,6 +45,11 @@ class FolderCheckpoints(Checkpoints):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
 
+    @property
+    def location(self) -> str:
+        """The folder; see `Checkpoints.location`."""
+        return str(self.path)
+
     def put(self, member: int, generation: int, state: Any) -> str:
         """Keeps a state; when this returns it is on the disk. See `Checkpoints.put`."""
         name, parts = packed(member, generation, state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, final
 
 from lamarck._errors import CheckpointMissing
@@ -33,6 +33,19 @@ class MemoryCheckpoints(Checkpoints):
 
     def __init__(self) -> None:
         self._states: dict[str, Any] = {}
+
+    @property
+    def location(self) -> None:
+        """No other process sees this memory; see `Checkpoints.location`."""
+        return
+
+    def adopt(self, states: Mapping[str, Any]) -> None:
+        """Takes over states from another store, under the names that they have there.
+
+        Args:
+            states: States by name; they are not copied and must not be changed afterwards.
+        """
+        self._states.update(states)
 
     def put(self, member: int, generation: int, state: Any) -> str:
         """Keeps a copy of a state; see `Checkpoints.put`."""

@@ -44,6 +44,11 @@ class RemoteCheckpoints(Checkpoints):
             self._files, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         self._root = root.rstrip("/")
 
+    @property
+    def location(self) -> str:
+        """The URL; see `Checkpoints.location`."""
+        return self.url
+
     def put(self, member: int, generation: int, state: Any) -> str:
         """Keeps a state; when this returns the store has it. See `Checkpoints.put`."""
         name, parts = packed(member, generation, state)

@@ -198,7 +198,8 @@ def _from_file(file: Path) -> ModuleType:
 
 def _is_own(place: Any, thing: Any) -> bool:
     """Whether a thing could be meant by somebody who misspelt its name."""
-    return isinstance(thing, Space) or (callable(thing) and getattr(thing, "__module__", None) == getattr(place, "__name__", ""))
+    home = getattr(place, "__module__", None) or getattr(place, "__name__", "")
+    return isinstance(thing, Space) or (callable(thing) and getattr(thing, "__module__", None) == home)
 
 
 def _under(folder: Path, here: str = "") -> str:

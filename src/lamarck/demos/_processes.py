@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
+import signal
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
@@ -18,7 +18,7 @@ Tell = Callable[[int], object]
 
 
 def spread(work: Callable[[Job, Tell], object], jobs: Sequence[Job], workers: int, tell: Tell) -> None:
-    """Does all jobs; returns when they are done.
+    """Does all jobs; returns when they are done, or ends the processes when it is interrupted.
 
     Args:
         work: Does one job, and says by its second argument how much of it is done since it last said so. It must be a function of a module.
@@ -66,8 +66,6 @@ def dealt(jobs: Sequence[Job], workers: int) -> list[list[Job]]:
 
 
 def _share(work: Callable[[Job, Tell], object], jobs: Sequence[Job], said: SimpleQueue[int]) -> None:
-    try:
-        for job in jobs:
-            work(job, said.put)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches everybody; the parent answers it, once
+    for job in jobs:
+        work(job, said.put)

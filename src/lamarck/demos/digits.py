@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from lamarck import codec
 from lamarck._errors import SettingsError, require
 from lamarck.demos._processes import Tell, spread
 from lamarck.demos.trials import confidence
@@ -27,9 +26,8 @@ from lamarck.exploit import Never
 from lamarck.explore import Keep
 from lamarck.history import History
 from lamarck.journal import open_journal
-from lamarck.pbt import PBT
 from lamarck.population import Population
-from lamarck.runs import load, open_run, resume, run
+from lamarck.runs import load, open_run, run
 from lamarck.types import Event, Reported, Settings
 
 if TYPE_CHECKING:
@@ -126,21 +124,15 @@ class _Job:
 
     def done(self) -> int:
         """How many reports are in its journal already; raises if they are of another run."""
-        from lamarck.demos.digits_task import SPACE
-
-        if not self.begun():
+        if not self.journal.exists():
             return 0
+        with open_journal(self.journal, readonly=True) as book:
+            if not book.runs():
+                return 0
         history = open_run(self.journal)
-        expected = codec.decode(codec.encode(PBT(space=SPACE, settings=self.settings, **self.method.strategies).init()[0]))
-        if dataclasses.replace(history.started, info={}) != expected:
+        if history.settings != self.settings:
             raise SettingsError(f"{str(self.journal)!r} holds a run with other settings; choose another folder, or remove what is there")
         return len(history.records)
-
-    def begun(self) -> bool:
-        if not self.journal.exists():
-            return False
-        with open_journal(self.journal, readonly=True) as book:
-            return bool(book.runs())
 
 
 def digits(
@@ -220,10 +212,7 @@ def _train(job: _Job, tell: Tell) -> None:
         if isinstance(event, Reported):
             tell(1)
 
-    if job.begun():
-        resume(train, job.journal, observers=[tick])
-    else:
-        run(train, SPACE, **dataclasses.asdict(job.settings), **job.method.strategies, journal=job.journal, observers=[tick])
+    run(train, SPACE, **dataclasses.asdict(job.settings), **job.method.strategies, journal=job.journal, resume=True, observers=[tick])
 
 
 def _outcome(job: _Job) -> Outcome:

@@ -27,7 +27,7 @@ from typing import Any, final
 
 from lamarck import codec
 from lamarck._errors import PopulationLost, ReportError, SettingsError, StaleReport, TrainingError
-from lamarck.checkpoints import Checkpoints, MemoryCheckpoints, open_checkpoints
+from lamarck.checkpoints import MemoryCheckpoints, open_checkpoints
 from lamarck.coordinator import Coordinator
 from lamarck.engines import _child as c
 from lamarck.engines.engine import Train
@@ -89,7 +89,7 @@ class Processes:
         """
         if coordinator.over:
             return
-        with _shared(coordinator.checkpoints) as location:
+        with _shared(coordinator) as location:
             slots = self._slots(train, location, coordinator)
             _Pool(slots, coordinator, self.time_limit, self._context()).run()
         if coordinator.population.ended == "lost":
@@ -130,18 +130,22 @@ class Processes:
 
 
 @contextmanager
-def _shared(checkpoints: Checkpoints) -> Iterator[str]:
+def _shared(coordinator: Coordinator) -> Iterator[str]:
     """Gives a place for weights that all processes see; for a store in memory, a folder in memory for as long as the run lasts."""
-    if not isinstance(checkpoints, MemoryCheckpoints):
+    checkpoints = coordinator.checkpoints
+    if checkpoints.location is not None:
         yield checkpoints.location
         return
+    if not isinstance(checkpoints, MemoryCheckpoints) or checkpoints.names():
+        raise SettingsError("worker processes cannot reach checkpoints in this process's memory: give checkpoints=... a folder or URL")
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
     folder = tempfile.mkdtemp(prefix="lamarck-", dir=memory)
+    shared = coordinator.checkpoints = open_checkpoints(folder)
     try:
         yield folder
     finally:
-        shared = open_checkpoints(folder)
         checkpoints.adopt({name: shared.get(name) for name in shared.names()})
+        coordinator.checkpoints = checkpoints
         shutil.rmtree(folder, ignore_errors=True)
 
 

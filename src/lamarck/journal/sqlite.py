@@ -32,7 +32,7 @@ _APPLICATION = int.from_bytes(b"Lmrk", "big")
 _VERSION = 1
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS events(
+CREATE TABLE events(
     run TEXT NOT NULL, sequence INTEGER NOT NULL, at REAL NOT NULL, event BLOB NOT NULL, PRIMARY KEY(run, sequence)
 ) WITHOUT ROWID;
 PRAGMA application_id = {_APPLICATION};
@@ -209,9 +209,10 @@ class SqliteJournal(Journal):
         return sqlite3.connect(uri, uri=True, timeout=self._patience, isolation_level=None, check_same_thread=False)
 
     def _writing(self) -> sqlite3.Connection:
-        new = self._empty()
         connection = self._connect("mode=rwc")
         try:
+            # Asked of SQLite, not of the file's head: if a process was killed while it made the file, this is where SQLite takes that back.
+            new = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
             if new:
                 connection.executescript(_SCHEMA)
             connection.executescript(_DURABLE)

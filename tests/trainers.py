@@ -1,0 +1,72 @@
+"""Training functions that go wrong, in a module that worker processes can import."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def dies_once(worker):
+    x = np.array([1.0])
+    worker.track(x=x)
+    for interval in worker:
+        marker = Path(f"died-{interval.member}-{interval.generation}")
+        if interval.generation == 1 and interval.member in (1, 2) and not marker.exists():
+            marker.touch()
+            if interval.member == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            os._exit(7)
+        x *= 0.9
+        interval.report(float(x[0]))
+
+
+def hangs_once(worker):
+    x = np.array([1.0])
+    worker.track(x=x)
+    for interval in worker:
+        marker = Path(f"hung-{interval.member}-{interval.generation}")
+        if interval.key == (1, 1) and not marker.exists():
+            marker.touch()
+            time.sleep(600)
+        x *= 0.9
+        interval.report(float(x[0]))
+
+
+def always_raises(worker):
+    worker.track(x=np.zeros(1))
+    for _ in worker:
+        raise ValueError("as always")
+
+
+def fails_early(worker):
+    raise FileNotFoundError("data.csv")
+
+
+def returns_early(worker):
+    pass
+
+
+def exits_early(worker):
+    os._exit(3)
+
+
+def tells(worker):
+    import torch
+
+    said = {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "omp": os.environ["OMP_NUM_THREADS"], "torch": torch.get_num_threads()}
+    worker.track(x=np.zeros(1))
+    for interval in worker:
+        time.sleep(1.0 if interval.generation == 0 else 0.0)  # until every worker has a member
+        interval.report(0.0, metrics={"gpu": float(said["gpu"]), "omp": float(said["omp"]), "torch": said["torch"]})
+
+
+def counts_loads(worker):
+    """Counts in an untracked number: it survives only where the process goes on with its own member."""
+    count = [0]
+    worker.track(x=np.zeros(1))
+    for interval in worker:
+        time.sleep(0.5 if interval.generation == 0 else 0.0)  # until every worker has a member
+        count[0] += 1
+        interval.report(float(count[0]))
