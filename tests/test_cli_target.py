@@ -29,13 +29,13 @@ def train(worker):
 
 
 @pytest.fixture(autouse=True)
-def _clean_imports(monkeypatch):
+def _clean_imports(monkeypatch, tmp_path):
     """User code is imported under its own names; the next test has other user code under the same names."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    before = dict(sys.modules)
     yield
-    for name in set(sys.modules) - set(before):
-        del sys.modules[name]
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture
@@ -107,6 +107,7 @@ def test_a_class_defined_in_the_file_knows_its_module(tmp_path):
 
 
 def test_an_unknown_file(folder, monkeypatch):
+    monkeypatch.chdir("/")
     with pytest.raises(SettingsError, match=r"no file 'tarin.py' in '.*'; did you mean 'train.py'\?"):
         Target.parse("tarin.py:train").load(folder)
     monkeypatch.chdir(folder)
@@ -115,16 +116,16 @@ def test_an_unknown_file(folder, monkeypatch):
 
 
 def test_an_unknown_module(folder):
-    with pytest.raises(SettingsError, match="no module 'no_such_thing.deep', neither"):
+    with pytest.raises(SettingsError, match=r"no module 'no_such_thing\.deep', neither"):
         Target.parse("no_such_thing.deep:train").load(folder)
-    with pytest.raises(SettingsError, match="no module 'json.deep', neither"):
+    with pytest.raises(SettingsError, match=r"no module 'json\.deep', neither"):
         Target.parse("json.deep:train").load(folder)
 
 
 def test_an_unknown_name(folder):
     with pytest.raises(SettingsError, match=r"train.py has no 'trian'; it has space, Jobs, train; did you mean 'train'\?"):
         Target.parse("train.py:trian").load(folder)
-    with pytest.raises(SettingsError, match="train.py has no 'x'; it has second"):
+    with pytest.raises(SettingsError, match=r"train.py has no 'x'; it has second"):
         Target.parse("train.py:Jobs.x").load(folder)
     (folder / "empty.py").write_text("")
     with pytest.raises(SettingsError, match="it has nothing that could be meant"):
@@ -148,7 +149,7 @@ def test_a_module_that_fails_is_the_users_error(tmp_path, code, kind, target):
     assert "broken" not in sys.modules
 
 
-# ---- spaces ------------------------------------------------------------------------------------------------------------------------------------
+# ---- spaces ----------------------------------------------------------------------------------------------------------------------------
 
 SPACE = Space(lr=Float(1e-5, 0.1, log=True))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -32,15 +33,26 @@ def test_the_package_exports_exactly_what_it_lists() -> None:
 
 
 @pytest.mark.parametrize("name", lamarck.__all__)
-def test_every_listed_name_is_there(name: str) -> None:
-    assert getattr(lamarck, name) is not None
+def test_every_listed_name_is_what_its_home_defines(name: str) -> None:
+    """Not a module of the same name, for instance."""
+    value = getattr(lamarck, name)
+    if name in lamarck._HOME:
+        assert value is getattr(importlib.import_module(lamarck._HOME[name]), name)
+    else:
+        assert name == "__version__" or inspect.ismodule(value)
 
 
-def test_names_that_are_also_modules_mean_the_function() -> None:
-    """`lamarck.run` is a module and a function; whoever imports the module must not take the function away."""
-    importlib.import_module("lamarck.runs")
-    assert inspect.isfunction(lamarck.run)
-    assert inspect.isfunction(lamarck.load)
+def test_type_checkers_and_python_see_the_same_names() -> None:
+    """The imports for type checkers, the table for Python and the list for people agree."""
+    source = ast.parse(inspect.getsource(lamarck))
+    block = next(node for node in source.body if isinstance(node, ast.If))
+    imported = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert {name: home for name, home in imported.items() if home != "lamarck"} == lamarck._HOME
+    assert {*imported, "__version__"} == set(lamarck.__all__)
+
+
+def test_dir_shows_what_is_not_loaded_yet() -> None:
+    assert set(lamarck.__all__) <= set(dir(lamarck))
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -375,6 +375,16 @@ def test_an_impossible_configuration_is_refused(made):
         driver.pbt.decide(driver.population, 0)
 
 
+def test_a_strategy_that_raises_is_named():
+    def broken(hparams, rng):
+        raise KeyError("learning_rate")
+
+    driver = Driver(machine(explore=_Explore(broken), exploit=exploit.Itself()))
+    driver.report(0, 1.0)
+    with pytest.raises(StrategyError, match="the strategy 'custom' failed for member 0: KeyError: 'learning_rate'"):
+        driver.pbt.decide(driver.population, 0)
+
+
 def test_constraints_are_tried_again_and_given_up_for_the_inherited_configuration():
     space = Space(a=Float(0.0, 1.0), b=Float(0.0, 1.0)).where("a <= b")
     settings = Settings(population_size=1, interval=10, generations=3)

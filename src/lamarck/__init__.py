@@ -1,40 +1,133 @@
-"""Population based training."""
+"""Population based training: train a population of models and tune their hyperparameters while they train.
+
+    import lamarck as lk
+
+    space = lk.Space(lr=lk.Float(1e-5, 1e-1, log=True))
+    history = lk.run(train, space, population_size=8, interval=500, steps=10_000)
+
+Importing this needs NumPy and nothing else. A name is loaded when it is first asked for, so nobody waits for what is not used.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import typing
+
+if typing.TYPE_CHECKING:
+    from lamarck import diversity, exploit, explore, plots
+    from lamarck._errors import (
+        CheckpointDamaged,
+        CheckpointError,
+        CheckpointMissing,
+        CodecError,
+        JournalConflict,
+        JournalError,
+        LamarckError,
+        MissingExtra,
+        PopulationLost,
+        ReportError,
+        SettingsError,
+        SpaceError,
+        StaleReport,
+        StrategyError,
+        TrainingError,
+    )
+    from lamarck.checkpoints import Checkpoints
+    from lamarck.engines.processes import Processes
+    from lamarck.history import Copy, History
+    from lamarck.journal import Journal
+    from lamarck.pbt import PBT
+    from lamarck.population import Cohort, Member, Population, Record
+    from lamarck.runs import load, open_run, resume, run
+    from lamarck.schedule import Piece, Schedule
+    from lamarck.space import Categorical, Constant, Float, Int, Space
+    from lamarck.types import Exploit, Explore, Failure, Interval, Report, Settings, Source
+    from lamarck.worker import ActiveInterval, Worker
+
+__all__ = [
+    "PBT",
+    "ActiveInterval",
+    "Categorical",
+    "CheckpointDamaged",
+    "CheckpointError",
+    "CheckpointMissing",
+    "Checkpoints",
+    "CodecError",
+    "Cohort",
+    "Constant",
+    "Copy",
+    "Exploit",
+    "Explore",
+    "Failure",
+    "Float",
+    "History",
+    "Int",
+    "Interval",
+    "Journal",
+    "JournalConflict",
+    "JournalError",
+    "LamarckError",
+    "Member",
+    "MissingExtra",
+    "Piece",
+    "Population",
+    "PopulationLost",
+    "Processes",
+    "Record",
+    "Report",
+    "ReportError",
+    "Schedule",
+    "Settings",
+    "SettingsError",
+    "Source",
+    "Space",
+    "SpaceError",
+    "StaleReport",
+    "StrategyError",
+    "TrainingError",
+    "Worker",
+    "__version__",
+    "diversity",
+    "exploit",
+    "explore",
+    "load",
+    "open_run",
+    "plots",
+    "resume",
+    "run",
+]
 
 __version__ = "0.1.0"
 
-# While the house is being built every name is looked up when it is asked for, so that one room can be used before the next one exists.
 _HOMES = {
-    "space": ["Space", "Float", "Int", "Categorical", "Constant"],
-    "pbt": ["PBT"],
-    "types": ["Settings", "Report", "Interval", "Failure", "Source", "Exploit", "Explore"],
-    "population": ["Population", "Record", "Cohort"],
-    "history": ["History", "Copy"],
-    "schedule": ["Schedule", "Piece"],
-    "worker": ["Worker", "ActiveInterval"],
-    "runs": ["run", "resume", "load", "open_run"],
-    "_errors": [
-        "CheckpointDamaged", "CheckpointError", "CheckpointMissing", "CodecError", "JournalConflict", "JournalError", "LamarckError",
-        "MissingExtra", "PopulationLost", "ReportError", "SettingsError", "SpaceError", "StaleReport", "StrategyError", "TrainingError",
-    ],
+    "lamarck._errors": "CheckpointDamaged CheckpointError CheckpointMissing CodecError JournalConflict JournalError LamarckError "
+    "MissingExtra PopulationLost ReportError SettingsError SpaceError StaleReport StrategyError TrainingError",
+    "lamarck.checkpoints": "Checkpoints",
+    "lamarck.engines.processes": "Processes",
+    "lamarck.history": "Copy History",
+    "lamarck.journal": "Journal",
+    "lamarck.pbt": "PBT",
+    "lamarck.population": "Cohort Member Population Record",
+    "lamarck.runs": "load open_run resume run",
+    "lamarck.schedule": "Piece Schedule",
+    "lamarck.space": "Categorical Constant Float Int Space",
+    "lamarck.types": "Exploit Explore Failure Interval Report Settings Source",
+    "lamarck.worker": "ActiveInterval Worker",
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+_MODULES = ("diversity", "exploit", "explore", "plots")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     if name in _HOME:
-        module = importlib.import_module(f"lamarck.{_HOME[name]}")
-        for other in _HOMES[_HOME[name]]:
-            globals()[other] = getattr(module, other)
-        return globals()[name]
-    if name == "errors":
-        return importlib.import_module("lamarck._errors")
-    if name == "MemoryCheckpoints":
-        return importlib.import_module("lamarck.checkpoints").MemoryCheckpoints
-    if name in ("types", "exploit", "explore", "diversity", "plots", "testing"):
-        return importlib.import_module(f"lamarck.{name}")
-    raise AttributeError(name)
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"lamarck.{name}")
+    else:
+        raise AttributeError(f"module 'lamarck' has no attribute {name!r}")
+    globals()[name] = value  # from now on without coming by here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -56,6 +56,17 @@ def generator(seed: int, member: int, generation: int, purpose: str) -> np.rando
     return np.random.Generator(np.random.Philox(_Key(np.array([seed & _MASK, _word(purpose)], dtype=np.uint64)), counter=counter))
 
 
+_INTERVAL = _word("interval")
+
+
+def _mixed(z: int) -> int:
+    """One step of SplitMix64 (Steele et al. 2014, "Fast splittable pseudorandom number generators")."""
+    z = (z + 0x9E3779B97F4A7C15) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
 def derive_seed(seed: int, member: int, generation: int) -> int:
     """Returns the seed of one interval: a 32-bit integer, which every library takes.
 
@@ -65,8 +76,7 @@ def derive_seed(seed: int, member: int, generation: int) -> int:
         >>> 0 <= derive_seed(0, 3, 7) < 2**32
         True
     """
-    word = _word(f"{seed & _MASK}/{member}/{generation}/interval")
-    return word & 0xFFFFFFFF
+    return _mixed(_mixed(_mixed(seed ^ _INTERVAL) ^ member) ^ generation) & 0xFFFFFFFF
 
 
 def lots(seed: int, generation: int, size: int) -> NDArray[np.uint64]:

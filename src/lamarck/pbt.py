@@ -25,7 +25,8 @@ strategy names, the member's newest sound report, and a fresh start with newly d
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, final
 
@@ -33,7 +34,7 @@ import numpy as np
 
 from lamarck import exploit as exploits
 from lamarck import explore as explores
-from lamarck._errors import ReportError, SettingsError, SpaceError, StaleReport, StrategyError
+from lamarck._errors import ReportError, SettingsError, StaleReport, StrategyError
 from lamarck._rng import derive_seed, generator
 from lamarck.population import Population, apply
 from lamarck.space import Space
@@ -54,12 +55,22 @@ from lamarck.types import (
     Settings,
     Source,
     Started,
+    Strategy,
 )
 
 __all__ = ["PBT"]
 
 _TRIES = 100
 """How often an exploration is repeated until it satisfies the constraints; then the inherited configuration stays."""
+
+
+@contextmanager
+def _blamed(strategy: Strategy, member: int) -> Iterator[None]:
+    """Puts a strategy's fault at its own door: otherwise it would look like a failure of the training that happened to report."""
+    try:
+        yield
+    except Exception as error:
+        raise StrategyError(f"the strategy {strategy.name!r} failed for member {member}: {type(error).__name__}: {error}") from error
 
 
 @final
@@ -207,10 +218,15 @@ class PBT:
         if last is None or not last.sound:
             return (self._recover(population, member, "the last value was not finite" if last and not last.finite else "no sound checkpoint"),)
         rng = generator(self.settings.seed, member, generation, "decide")
-        source = self.exploit(member, population, rng)
+        source = self._asked(self.exploit, member, population, rng)
         if source is None:
             return (self._assign(population, member, last.hparams, last.key, "carry on"),)
         return (self._follow(population, member, self.exploit, source, rng),)
+
+    @staticmethod
+    def _asked(strategy: Exploit, member: int, population: Population, rng: np.random.Generator) -> Source | None:
+        with _blamed(strategy, member):
+            return strategy(member, population, rng)
 
     def _follow(self, population: Population, member: int, strategy: Exploit, source: Source, rng: np.random.Generator) -> Assigned:
         try:
@@ -228,13 +244,13 @@ class PBT:
 
     def _explored(self, population: Population, member: int, inherited: HParams, rng: np.random.Generator) -> HParams:
         for _ in range(_TRIES):
-            hparams = self.explore(inherited, member, population, self.space, rng)
-            try:
+            with _blamed(self.explore, member):
+                hparams = self.explore(inherited, member, population, self.space, rng)
+                if self.space.contains(hparams):
+                    return hparams
                 hparams = self.space.clip(self.space.activate(hparams, rng))
-            except SpaceError as error:
-                raise StrategyError(f"{self.explore.name!r} made an impossible configuration for member {member}: {error}") from error
-            if self.space.satisfied(hparams):
-                return hparams
+                if self.space.satisfied(hparams):
+                    return hparams
         return inherited
 
     def _assign(
@@ -273,8 +289,7 @@ class PBT:
         if back is not None and last is not None and last.finite and state.failures == 0:
             # Only the saved bytes were lost: nothing speaks against the hyperparameters.
             return self._assign(population, member, last.hparams, back.key, f"{why}: back to its own generation {back.generation}")
-        source = None if self.rescue is None else self.rescue(member, population, rng)
-        if self.rescue is not None and source is not None:
+        if self.rescue is not None and (source := self._asked(self.rescue, member, population, rng)) is not None:
             return self._follow(population, member, self.rescue, replace(source, reason=f"{why}: {source.reason}"), rng)
         if back is not None:
             hparams = self._explored(population, member, back.hparams, rng)

@@ -134,6 +134,16 @@ class Cohort:
             order = np.lexsort((self._lots, keys))[: self.size]
         return order
 
+    @cached_property
+    def best(self) -> int | None:
+        """The first donor in `order`, or ``None`` if there is no donor; found without sorting everybody."""
+        fitness = np.where(self.donor, self.fitness, -np.inf)
+        first = int(fitness.argmax())
+        if not self.donor[first]:
+            return None
+        tied = np.flatnonzero(fitness == fitness[first])
+        return first if tied.size == 1 else int(tied[self._lots[tied].argmin()])
+
     def rank(self, member: int) -> int:
         """Returns how many members are better: 0 for the best.
 

@@ -162,11 +162,9 @@ def _sync(folder: Path) -> None:
 def _explained(path: Path, what: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
-        if what == "written":
-            raise CheckpointError(f"{path}: the checkpoint could not be written: its folder has vanished") from error
-        raise CheckpointMissing(f"{path}: there is no such checkpoint; it was never put here, or it was swept") from None
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and what != "written":
+            raise CheckpointMissing(f"{path}: there is no such checkpoint; it was never put here, or it was swept") from None
         raise CheckpointError(
             f"{path}: the checkpoint could not be {what}: {error.strerror}. Nothing else was changed; if the disk is full, make room and resume"
         ) from error

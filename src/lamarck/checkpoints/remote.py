@@ -8,7 +8,7 @@ from typing import Any, final
 
 from lamarck._errors import CheckpointError, CheckpointMissing, LamarckError, require
 from lamarck.checkpoints.base import Checkpoints
-from lamarck.checkpoints.format import SUFFIX, checked_name, is_name, packed, unpacked
+from lamarck.checkpoints.format import SUFFIX, Part, checked_name, is_name, packed, unpacked
 
 __all__ = ["RemoteCheckpoints"]
 
@@ -21,7 +21,8 @@ class RemoteCheckpoints(Checkpoints):
     their own rule for unfinished uploads removes it.
 
     Args:
-        url: ``"s3://bucket/run"``, ``"gs://bucket/run"`` and so on. Credentials come from where the store's library looks for them.
+        url: ``"s3://bucket/run"``, ``"gs://bucket/run"`` and so on; what is not there is made when the first state is put. Credentials come
+            from where the store's own library looks for them.
 
     Raises:
         MissingExtra: If fsspec, or what it needs for this kind of URL, is not installed.
@@ -38,7 +39,7 @@ class RemoteCheckpoints(Checkpoints):
 
     def __init__(self, url: str) -> None:
         fsspec = require("fsspec", "durable", "A checkpoint store with a URL")
-        self.url = url.rstrip("/")
+        self.url = url
         with _explained(self.url, "opened"):
             # No cache of listings: others write and delete here, and a name that is only remembered must not count as kept.
             self._files, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
@@ -52,17 +53,14 @@ class RemoteCheckpoints(Checkpoints):
     def put(self, member: int, generation: int, state: Any) -> str:
         """Keeps a state; when this returns the store has it. See `Checkpoints.put`."""
         name, parts = packed(member, generation, state)
+        size = sum(len(part) for part in parts)
         with _explained(self._shown(name), "written"):
-            if not self._files.exists(self._path(name)):
-                upload = self._begun(self._path(name))
+            if self._size(name) != size:
                 try:
-                    for part in parts:
-                        upload.write(part)
-                    upload.close()
-                    upload.commit()
-                except BaseException:
-                    upload.discard()
-                    raise
+                    self._upload(name, parts)
+                except FileNotFoundError:  # most object stores have no folders; what has them wants them made
+                    self._files.makedirs(self._root, exist_ok=True)
+                    self._upload(name, parts)
         return name
 
     def get(self, name: str) -> Any:
@@ -96,18 +94,28 @@ class RemoteCheckpoints(Checkpoints):
                 self._files.rm_file(self._path(name))
         return swept
 
+    def _size(self, name: str) -> int | None:
+        try:
+            return int(self._files.info(self._path(name))["size"])
+        except FileNotFoundError:
+            return None
+
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}{SUFFIX}"
 
     def _shown(self, name: str) -> str:
-        return f"{self.url}/{name}{SUFFIX}"
+        return f"{self.url.rstrip('/')}/{name}{SUFFIX}"
 
-    def _begun(self, path: str) -> Any:
+    def _upload(self, name: str, parts: list[Part]) -> None:
+        upload = self._files.open(self._path(name), "wb", autocommit=False)
         try:
-            return self._files.open(path, "wb", autocommit=False)
-        except FileNotFoundError:  # stores that have folders want them made; object stores have none
-            self._files.makedirs(self._root, exist_ok=True)
-            return self._files.open(path, "wb", autocommit=False)
+            for part in parts:
+                upload.write(part)
+            upload.close()
+            upload.commit()
+        except BaseException:
+            upload.discard()
+            raise
 
 
 @contextmanager
@@ -116,9 +124,9 @@ def _explained(what: str, done: str) -> Iterator[None]:
         yield
     except LamarckError:
         raise
-    except FileNotFoundError:
-        raise CheckpointMissing(f"{what}: there is no such checkpoint; it was never put here, or it was swept") from None
     except Exception as error:  # each store has errors of its own
+        if isinstance(error, FileNotFoundError) and done != "written":
+            raise CheckpointMissing(f"{what}: there is no such checkpoint; it was never put here, or it was swept") from None
         raise CheckpointError(
             f"{what}: the checkpoint could not be {done}: {type(error).__name__}: {error}. Nothing else was changed"
         ) from error

@@ -23,7 +23,13 @@ _WIDE = 400
 
 def console() -> Console:
     """Returns where results go: standard output, uncut unless it is a terminal."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=_WIDE)
+    return _Output(highlight=False) if sys.stdout.isatty() else _Output(highlight=False, width=_WIDE)
+
+
+@final
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # instead of the end of the process: `main` decides about that
 
 
 @final

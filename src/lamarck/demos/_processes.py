@@ -39,12 +39,14 @@ def spread(work: Callable[[Job, Tell], object], jobs: Sequence[Job], workers: in
     try:
         for process in processes:
             process.start()
-        while any(process.is_alive() for process in processes):
-            wait([process.sentinel for process in processes if process.is_alive()], timeout=0.1)
+        busy = processes
+        while busy and not any(process.exitcode for process in processes):
+            wait([process.sentinel for process in busy], timeout=0.1)
+            busy = [process for process in processes if process.is_alive()]
             while not said.empty():
                 tell(said.get())
-            if any(process.exitcode for process in processes):
-                raise TrainingError("a process of the demo ended before its runs did; what it said is above, and what it had done is kept")
+        if any(process.exitcode for process in processes):
+            raise TrainingError("a process of the demo ended before its runs did; what it said is above, and what it had done is kept")
     finally:
         for process in processes:
             process.terminate()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +23,48 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["by_reports", "comparison", "draw", "population"]
+__all__ = ["TESTED", "TITLES", "Tested", "by_reports", "comparison", "draw", "population"]
 
-TITLES = {
+TITLES: Mapping[str, str] = {
     "lr": "Learning rate",
     "weight_decay": "Weight decay",
     "dropout": "Dropout (probability)",
     "label_smoothing": "Label smoothing (probability)",
     "batch_size": "Batch size (images)",
 }
+"""What is said above the panel of each hyperparameter."""
 
-MARKERS = ("o", "s")
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """A metric of the selected networks as it is shown.
+
+    Args:
+        metric: Its name among `digits.METRICS`.
+        title: What it says above the axes.
+        scale: What it is multiplied by.
+        decimals: With how many decimals numbers are written.
+    """
+
+    metric: str
+    title: str
+    scale: float
+    decimals: int
+
+    def samples(self, outcomes: Sequence[Outcome]) -> list[NDArray[np.float64]]:
+        """Returns ``float64[seeds]`` for each method."""
+        measure = METRICS[self.metric]
+        return [self.scale * np.array([measure(outcome) for outcome in outcomes if outcome.method.name == method.name]) for method in METHODS]
+
+
+TESTED = (
+    Tested(metric="test loss", title="Test loss (nats)", scale=1, decimals=3),
+    Tested(metric="test accuracy", title="Test accuracy (% of 1,197 images)", scale=100, decimals=1),
+)
+"""The metrics whose seeds are shown one by one."""
+
+_MARKERS = ("o", "s")
 
 
 def draw(outcomes: Sequence[Outcome], out: Path) -> tuple[Path, Path]:
@@ -103,14 +135,14 @@ def comparison(outcomes: Sequence[Outcome]) -> Figure:
         outcomes: The runs; those of one seed are joined by a line.
 
     Returns:
-        A figure of 12 by 4.2 inches.
+        A figure of 12 by 4.4 inches.
     """
-    figure = canvas(12, 4.2)
+    figure = canvas(12, 4.4)
     left, *right = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
     _draw_progress(left, outcomes)
-    for axis, metric, unit in zip(right, ("test loss", "test accuracy"), ("nats", "share of 1,197 images"), strict=True):
-        _draw_pairs(axis, outcomes, metric)
-        dress(axis, title=f"{metric.capitalize()} ({unit})", x=f"paired difference: {_difference(outcomes, metric)}")
+    for axis, shown in zip(right, TESTED, strict=True):
+        _draw_pairs(axis, outcomes, shown)
+        dress(axis, title=shown.title, x=_difference(outcomes, shown))
         axis.grid(visible=False, axis="x")
     return figure
 
@@ -130,16 +162,16 @@ def _draw_progress(axes: Axes, outcomes: Sequence[Outcome]) -> None:
     axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
 
 
-def _draw_pairs(axes: Axes, outcomes: Sequence[Outcome], metric: str) -> None:
-    samples = _samples(outcomes, metric)
+def _draw_pairs(axes: Axes, outcomes: Sequence[Outcome], shown: Tested) -> None:
+    samples = shown.samples(outcomes)
     axes.plot([0, 1], np.array(samples), color="#B0B0B0", linewidth=1.0, zorder=1)
-    for place, (sample, colour, marker) in enumerate(zip(samples, COLOURS, MARKERS, strict=False)):
+    for place, (sample, colour, marker) in enumerate(zip(samples, COLOURS, _MARKERS, strict=False)):
         axes.scatter(np.full(len(sample), place), sample, color=colour, marker=marker, s=26, zorder=2, linewidths=0)
         mean, low, high = confidence(sample)
         aside = place + (0.22 if place else -0.22)
         axes.errorbar(aside, mean, [[mean - low], [high - mean]], color=colour, marker=marker, markersize=8, capsize=4, linewidth=1.8)
         axes.annotate(
-            f"{mean:.3f}",
+            f"{mean:.{shown.decimals}f}",
             (aside, mean),
             (10 if place else -10, 0),
             textcoords="offset points",
@@ -172,14 +204,10 @@ def _whole_generations(axes: Axes, history: History) -> None:
     axes.set_xlim(0, settings.interval * settings.generations * 1.01)
 
 
-def _samples(outcomes: Sequence[Outcome], metric: str) -> list[NDArray[np.float64]]:
-    return [np.array([METRICS[metric](outcome) for outcome in outcomes if outcome.method.name == method.name]) for method in METHODS]
-
-
-def _difference(outcomes: Sequence[Outcome], metric: str) -> str:
-    one, two = _samples(outcomes, metric)
-    mean, low, high = confidence(one - two)
-    return f"{mean:+.3f}, 95 % CI {low:+.3f} to {high:+.3f}"
+def _difference(outcomes: Sequence[Outcome], shown: Tested) -> str:
+    one, two = shown.samples(outcomes)
+    mean, low, high = (f"{number:+.{shown.decimals}f}".replace("-", "\N{MINUS SIGN}") for number in confidence(one - two))
+    return f"paired difference {mean}\n95 % confidence: {low} to {high}"
 
 
 def _log_loss(axes: Axes, low: float, high: float) -> None:
@@ -189,4 +217,4 @@ def _log_loss(axes: Axes, low: float, high: float) -> None:
     axes.set_ylim(low / 1.06, high * 1.06)
     axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
     axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
-    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+    axes.yaxis.set_minor_locator(ticker.NullLocator())
