@@ -264,14 +264,14 @@ def test_a_moved_folder_can_be_resumed(tmp_path, monkeypatch):
     (tmp_path / "new").mkdir()
     for name in ("train.py", "train.db", "train.checkpoints"):
         (tmp_path / name).rename(tmp_path / "new" / name)
-    monkeypatch.delitem(sys.modules, "train")
+    del sys.modules["train"]
     assert main(["resume", "new/train.db"]) == 0
     assert open_run("new/train.db").damaged == ()
 
 
 def test_resume_when_the_function_is_gone(tmp_path, monkeypatch, capsys):
     half(monkeypatch, RUN)
-    monkeypatch.delitem(sys.modules, "train")
+    del sys.modules["train"]
     (tmp_path / "train.py").rename(tmp_path / "moved.py")
     capsys.readouterr()
     assert main(["resume", "train.db"]) == 2
@@ -317,7 +317,7 @@ def test_a_space_that_has_changed_meanwhile_is_refused(tmp_path, monkeypatch, ca
     (tmp_path / "train.py").write_text(CONSTRAINED)
     half(monkeypatch, RUN)
     (tmp_path / "train.py").write_text(CONSTRAINED.replace("lk.Float(0.0, 0.5)", "lk.Float(0.0, 0.45)"))
-    monkeypatch.delitem(sys.modules, "train")
+    del sys.modules["train"]
     assert main(["resume", "train.db"]) == 2
     assert "train.py:space is not the one that the run was begun with" in capsys.readouterr().err
 

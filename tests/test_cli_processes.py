@@ -18,7 +18,7 @@ from lamarck._errors import JournalError
 from lamarck.journal import open_journal
 
 TRAIN = """
-import signal, sys, time
+import os, sys, time
 from pathlib import Path
 import numpy as np
 import lamarck as lk
@@ -42,6 +42,16 @@ def deaf(worker):
         except KeyboardInterrupt:
             Path("heard").touch()
             time.sleep(60)
+
+def held(worker):
+    x = np.array([0.0])
+    worker.track(x=x)
+    for interval in worker:
+        if interval.generation == 1 and "HELD" in os.environ:
+            Path("ready").touch()
+            while not Path("go").exists():
+                time.sleep(0.01)
+        interval.report(interval.hparams["lr"])
 
 def flaky(worker):
     x = np.array([0.0])
@@ -163,15 +173,18 @@ def test_show_while_the_run_is_going_on():
     assert reports() == 24
 
 
-def test_a_second_writer_is_refused_in_plain_words():
-    process = subprocess.Popen(RUN, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    until(lambda: reports() >= 3, process)
-    second = subprocess.run([*LAMARCK, "resume", "train.db"], capture_output=True, text=True, check=False)
-    process.terminate()
-    process.communicate()
-    assert second.returncode == 2
-    assert second.stderr.startswith("lamarck: ")
-    assert "Traceback" not in second.stderr
+def test_of_two_writers_one_is_refused_in_plain_words():
+    command = [*RUN[:4], "train.py:held", *RUN[5:]]
+    first = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "HELD": "1"})
+    until(Path("ready").exists, first)
+    second = subprocess.run([*LAMARCK, "resume", "held.db"], capture_output=True, text=True, check=False)
+    Path("go").touch()
+    _, err = first.communicate()
+    assert sorted([first.returncode, second.returncode]) == [0, 2]
+    refused = err if first.returncode else second.stderr
+    assert refused.splitlines()[-1].startswith("lamarck: ")
+    assert "Traceback" not in refused
+    assert reports("held.db") == 24
 
 
 def test_a_failure_that_is_overcome_is_a_warning_with_the_users_own_traceback():

@@ -57,5 +57,5 @@ def test_a_trainer_that_does_not_report_is_told_so():
 
 
 def test_unknown_engines_are_named():
-    with pytest.raises(lk.errors.SettingsError, match="'warp'.*'inline'"):
+    with pytest.raises(lk.SettingsError, match="'warp'.*'inline'"):
         engine_named("warp")

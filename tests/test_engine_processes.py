@@ -8,15 +8,16 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import lamarck as lk
 from lamarck._errors import PopulationLost, SettingsError, TrainingError
+from lamarck.checkpoints import MemoryCheckpoints
 from lamarck.coordinator import events_of
 from lamarck.engines.processes import Processes
 from lamarck.journal import open_journal
 from lamarck.testing.engine import ENGINE_LAWS, SPACE, train
+from lamarck.types import Reported
 from trainers import always_raises, counts_loads, dies_once, exits_early, fails_early, hangs_once, returns_early, tells
 
 pytestmark = pytest.mark.slow
@@ -38,7 +39,7 @@ def test_law(law, workers, tmp_path):
 def test_decisions_equal_the_inline_engines_and_memory_is_given_back():
     before = set(Path("/dev/shm").glob("lamarck-*")) if Path("/dev/shm").exists() else set()
     inline = lk.run(train, SPACE, **SETTINGS)
-    store = lk.MemoryCheckpoints()
+    store = MemoryCheckpoints()
     history = lk.run(train, SPACE, engine=Processes(workers=2), checkpoints=store, **SETTINGS)
     by_key = {record.key: (record.value, record.hparams, record.parent) for record in inline.records}
     assert {record.key: (record.value, record.hparams, record.parent) for record in history.records} == by_key
@@ -94,7 +95,7 @@ def test_each_worker_has_its_device_and_its_share_of_threads():
     seen = []
 
     def watch(event, population):
-        if isinstance(event, lk.types.Reported):
+        if isinstance(event, Reported):
             seen.append(event.report.metrics)
 
     lk.run(tells, SPACE, engine=Processes(gpus=["3", "5"], per_gpu=2, threads=1), observers=[watch], **SETTINGS)

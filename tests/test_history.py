@@ -31,10 +31,21 @@ def done(member, generation, value, h, parent=None, start=None, checkpoint="auto
     start = generation * 10 if start is None else start
     parent = (member, generation - 1) if parent is None and generation else parent
     interval = Interval(
-        member=member, generation=generation, hparams={"h": h}, start=start, until=start + 10, restore=None, parent=parent, seed=0, info={"reason": "because"}
+        member=member,
+        generation=generation,
+        hparams={"h": h},
+        start=start,
+        until=start + 10,
+        restore=None,
+        parent=parent,
+        seed=0,
+        info={"reason": "because"},
     )
     name = f"{member}-{generation}" if checkpoint == "auto" else checkpoint
-    return [Assigned(interval=interval), Reported(report=Report(member=member, generation=generation, step=start + 10, value=value, checkpoint=name))]
+    return [
+        Assigned(interval=interval),
+        Reported(report=Report(member=member, generation=generation, step=start + 10, value=value, checkpoint=name)),
+    ]
 
 
 #  member 0: 0.1 -> 0.1 ----------> 0.3 (copy of 1)
@@ -90,7 +101,9 @@ def test_the_table_is_one_row_a_report():
 
 
 def test_mode_min_and_values_that_are_not_finite():
-    history = History.of([started(mode="min"), *done(0, 0, -math.inf, 0.1), *done(1, 0, 3.0, 0.2), *done(0, 1, 2.0, 0.1), *done(1, 1, math.nan, 0.2)])
+    history = History.of(
+        [started(mode="min"), *done(0, 0, -math.inf, 0.1), *done(1, 0, 3.0, 0.2), *done(0, 1, 2.0, 0.1), *done(1, 1, math.nan, 0.2)]
+    )
     assert history.best.key == (0, 1)
     assert not history[0, 0].finite
     nothing = History.of([started(), *done(0, 0, math.nan, 0.1)])
@@ -160,7 +173,9 @@ def test_takeover_of_a_neutral_population_follows_the_coalescent():
                 waits.append(generation)
                 break
             for member in range(size):
-                report = Report(member=member, generation=generation, step=generation + 1, value=float(noise[generation, member]), checkpoint="c")
+                report = Report(
+                    member=member, generation=generation, step=generation + 1, value=float(noise[generation, member]), checkpoint="c"
+                )
                 for event in pbt.report(population, report):
                     population = apply(population, event)
     assert len(waits) == 200

@@ -42,7 +42,8 @@ print(history)
 """
 
 ONLY_NUMPY = """
-third = {name.partition(".")[0] for name in sys.modules} - ALLOWED - already
+with_file = {name for name, module in sys.modules.items() if getattr(module, "__file__", None)}
+third = {name.partition(".")[0] for name in with_file} - ALLOWED - already
 assert not third, f"imported beyond NumPy: {sorted(third)}"
 """
 

@@ -110,9 +110,7 @@ def test_comparison_at_own_age_gives_an_asynchronous_run_the_selection_of_the_sy
 
     def copies(compare, lead):
         settings = Settings(population_size=2, interval=10, generations=8, max_lead=lead, compare=compare)
-        pbt = PBT(
-            space=SPACE, settings=settings, exploit=exploit.Best(), explore=explore.Keep(), initial=[{"h": 0.9}, {"h": 0.1}]
-        )
+        pbt = PBT(space=SPACE, settings=settings, exploit=exploit.Best(), explore=explore.Keep(), initial=[{"h": 0.9}, {"h": 0.1}])
         events = simulate(pbt, grow, speeds=(0.4, 1.0))
         return [(i.member, i.parent[0]) for i in intervals(events).values() if i.copied]
 
@@ -427,7 +425,13 @@ def test_rebuilt_from_the_journal():
     started = pbt.init({"who": "me"})[0]
     assert isinstance(started, Started)
     again = PBT.of(started)
-    assert (again.space, again.settings, again.exploit, again.explore, again.rescue) == (pbt.space, pbt.settings, pbt.exploit, pbt.explore, None)
+    assert (again.space, again.settings, again.exploit, again.explore, again.rescue) == (
+        pbt.space,
+        pbt.settings,
+        pbt.exploit,
+        pbt.explore,
+        None,
+    )
     assert PBT.of(machine().init()[0]).rescue == exploit.Top()
     assert PBT.of(started, explore=explore.Keep()).explore == explore.Keep()
     with pytest.raises(SettingsError, match="colour"):

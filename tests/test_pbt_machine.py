@@ -14,7 +14,9 @@ from lamarck.population import apply, replay
 from lamarck.space import Categorical, Float, Int, Space
 from lamarck.types import Assigned, Failure, Report, Reported, Retired, Settings
 
-SPACE = Space(lr=Float(1e-4, 1.0, log=True), width=Int(1, 9), low=Float(0.0, 1.0), high=Float(0.0, 1.0), kind=Categorical(["a", "b"])).where("low <= high")
+SPACE = Space(lr=Float(1e-4, 1.0, log=True), width=Int(1, 9), low=Float(0.0, 1.0), high=Float(0.0, 1.0), kind=Categorical(["a", "b"])).where(
+    "low <= high"
+)
 
 EXPLOITS = [
     exploit.Truncation(),

@@ -220,7 +220,7 @@ acknowledged = []
 try:
     lk.run(train, SPACE, population_size=4, interval=3, generations=200, seed=2, journal=sys.argv[1],
            observers=[lambda event, population: print(type(event).__name__, flush=True)])
-except lk.errors.LamarckError as error:
+except lk.LamarckError as error:
     print("error", type(error).__name__, error)
 """
 
@@ -271,5 +271,3 @@ def test_one_line_a_decision_is_logged(caplog):
     assert sum("copied member" in line for line in lines) == len(history.copies)
     assert lines[0].startswith("started: population of 4")
     assert lines[-1] == "ended: generations"
-
-

@@ -18,7 +18,16 @@ SPACE = lk.Space(h=lk.Float(0.0, 1.0))
 
 
 def interval(member=0, generation=0, restore=None, parent=None, seed=1):
-    return Interval(member=member, generation=generation, hparams={"h": 0.5}, start=generation, until=generation + 1, restore=restore, parent=parent, seed=seed)
+    return Interval(
+        member=member,
+        generation=generation,
+        hparams={"h": 0.5},
+        start=generation,
+        until=generation + 1,
+        restore=restore,
+        parent=parent,
+        seed=seed,
+    )
 
 
 class Script:
@@ -206,7 +215,15 @@ def test_the_learning_rate_after_an_exploit_is_the_explored_one():
             seen.append((it.copied, optimizer.param_groups[0]["lr"], it.hparams["h"]))
             it.report(it.hparams["h"])
 
-    lk.run(train, SPACE, population_size=4, interval=1, generations=6, exploit=exploit.Truncation(bottom=0.5, top=0.5), explore=explore.Gaussian(0.1))
+    lk.run(
+        train,
+        SPACE,
+        population_size=4,
+        interval=1,
+        generations=6,
+        exploit=exploit.Truncation(bottom=0.5, top=0.5),
+        explore=explore.Gaussian(0.1),
+    )
     assert sum(copied for copied, _, _ in seen) >= 5
     assert all(used == told for _, used, told in seen)
 

@@ -129,6 +129,4 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
         package = module.partition(".")[0]
         if (error.name or "").partition(".")[0] != package:
             raise
-        raise MissingExtra(
-            f"{purpose} needs the package {package!r}, which is not installed: pip install 'lamarck[{extra}]'"
-        ) from None
+        raise MissingExtra(f"{purpose} needs the package {package!r}, which is not installed: pip install 'lamarck[{extra}]'") from None

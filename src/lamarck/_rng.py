@@ -1,14 +1,15 @@
 """Randomness as a function: (seed, member, generation, purpose) -> generator.
 
 There is no generator state to save, to lose or to share: whoever asks for the same key gets the same numbers, in whatever order, process or
-resumed run. Philox (Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3") is counter-based, so a key is a position in its stream and
-different keys never overlap.
+resumed run. Philox (Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3") is counter-based, so a key is a position in its stream
+and different keys never overlap.
 """
 
 from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
@@ -20,14 +21,15 @@ _MASK = (1 << 64) - 1
 
 
 class _Key(ISeedSequence):
-    """Hands Philox its key as it stands. The same numbers as ``Philox(key=...)`` in a quarter of the time, because that asks the system for entropy
-    first and then throws it away.
+    """Hands Philox its key as it stands.
+
+    The same numbers as ``Philox(key=...)`` in a quarter of the time, because that asks the system for entropy first and then throws it away.
     """
 
     def __init__(self, words: NDArray[np.uint64]) -> None:
         self._words = words
 
-    def generate_state(self, n_words: int, dtype: type = np.uint32) -> NDArray[np.uint64]:  # type: ignore[override]  # noqa: ARG002
+    def generate_state(self, n_words: int, dtype: type = np.uint32) -> NDArray[np.uint64]:  # type: ignore[override]
         return self._words
 
 
@@ -52,8 +54,9 @@ def generator(seed: int, member: int, generation: int, purpose: str) -> np.rando
         False
     """
     # The two low words of the counter are left to the draws: 2**128 of them for each key.
+    key: Any = _Key(np.array([seed & _MASK, _word(purpose)], dtype=np.uint64))  # numpy's types know only its own kinds of seed
     counter = np.array([0, 0, generation & _MASK, member & _MASK], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(_Key(np.array([seed & _MASK, _word(purpose)], dtype=np.uint64)), counter=counter))
+    return np.random.Generator(np.random.Philox(key, counter=counter))
 
 
 _INTERVAL = _word("interval")
@@ -82,7 +85,8 @@ def derive_seed(seed: int, member: int, generation: int) -> int:
 def lots(seed: int, generation: int, size: int) -> NDArray[np.uint64]:
     """Draws one lot for each member, to put exact ties in an order that is random and the same for everybody.
 
-    The numbers are SplitMix64 (Steele et al. 2014) of the member's position: a vectorised hash, because a tie is rare and the question is frequent.
+    The numbers are SplitMix64 (Steele et al. 2014) of the member's position: a vectorised hash, because a tie is rare and the question is
+    frequent.
 
     Args:
         seed: Seed of the run.

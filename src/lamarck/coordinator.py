@@ -94,9 +94,7 @@ class Coordinator:
         return coordinator
 
     @classmethod
-    def resume(
-        cls, journal: Journal, run: str, checkpoints: Checkpoints, *, observers: Sequence[Observer] = (), **changes: Any
-    ) -> Coordinator:
+    def resume(cls, journal: Journal, run: str, checkpoints: Checkpoints, *, observers: Sequence[Observer] = (), **changes: Any) -> Coordinator:
         """Goes on with a run from exactly what its journal holds.
 
         Args:
@@ -154,7 +152,9 @@ class Coordinator:
 
         if message is not None:
             if self._held.get(message.member, worker) != worker:
-                raise StaleReport(f"member {message.member} has been handed to another worker; throw this work away and ask for the next interval")
+                raise StaleReport(
+                    f"member {message.member} has been handed to another worker; throw this work away and ask for the next interval"
+                )
             add(self.pbt.report(population, message) if isinstance(message, Report) else self.pbt.fail(population, message))
         held = {member: holder for member, holder in self._held.items() if holder != worker}
         member = self.pbt.next(population, held, self._own.get(worker)) if claim else None
@@ -224,7 +224,9 @@ def log(event: Event) -> None:
     match event:
         case Started():
             settings = event.settings
-            logger.info("started: population of %d, %d generations of %d steps", settings.population_size, settings.generations, settings.interval)
+            logger.info(
+                "started: population of %d, %d generations of %d steps", settings.population_size, settings.generations, settings.interval
+            )
         case Assigned():
             it = event.interval
             logger.info("member %d, generation %d: %s; %s", it.member, it.generation, it.info.get("reason", ""), dict(it.hparams))

@@ -1,8 +1,8 @@
 """How fast one ancestor takes over, and how much variety is left: measured, and as theory expects it.
 
-With truncation selection of the worst and best ``k`` of ``N`` members in each generation there are two limits. If fitness is fully heritable, the
-best founder doubles inside the top group and then gains ``k`` places a generation. If fitness is noise, lineages meet like those of a neutral
-population (Kingman 1982, "The coalescent"), where two lineages meet with probability ``c = (3k - 1) / (N (N - 1))`` a generation.
+With truncation selection of the worst and best ``k`` of ``N`` members in each generation there are two limits. If fitness is fully heritable,
+the best founder doubles inside the top group and then gains ``k`` places a generation. If fitness is noise, lineages meet like those of a
+neutral population (Kingman 1982, "The coalescent"), where two lineages meet with probability ``c = (3k - 1) / (N (N - 1))`` a generation.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ class History:
 
     Example:
         >>> from lamarck import pbt, population, space, types
-        >>> machine = pbt.PBT(space=space.Space(lr=space.Float(0.0, 1.0)), settings=types.Settings(population_size=1, interval=5, generations=1))
+        >>> rules = types.Settings(population_size=1, interval=5, generations=1)
+        >>> machine = pbt.PBT(space=space.Space(lr=space.Float(0.0, 1.0)), settings=rules)
         >>> events = list(machine.init())
         >>> events += machine.decide(population.replay(events), 0)
         >>> events += machine.report(population.replay(events), types.Report(member=0, generation=0, step=5, value=0.5, checkpoint="0-0"))
@@ -228,4 +229,3 @@ def _record(event: Reported, interval: Interval, settings: Settings) -> Record:
         parent=interval.parent,
         samples=report.samples,
     )
-

@@ -14,12 +14,12 @@ an interval fails   `PBT.fail`                                               Fai
 ==================  =======================================================  ============================================
 
 A decision about (member, generation) is made when that interval is handed out, from the reports that are in by then, with a generator keyed by
-(seed, member, generation). Nothing else enters it. In a synchronous run (``max_lead=0``) the reports that count are those of the generation before,
-which are all in, so the decisions do not depend on the order in which anything arrived.
+(seed, member, generation). Nothing else enters it. In a synchronous run (``max_lead=0``) the reports that count are those of the generation
+before, which are all in, so the decisions do not depend on the order in which anything arrived.
 
-A member normally goes on from its own last report, or from what the exploit strategy names. If its own weights cannot be gone on from, because the
-value was not finite, nothing was saved, the checkpoint is damaged, or the interval failed too often, these are tried in turn: what the rescue
-strategy names, the member's newest sound report, and a fresh start with newly drawn hyperparameters.
+A member normally goes on from its own last report, or from what the exploit strategy names. If its own weights cannot be gone on from, because
+the value was not finite, nothing was saved, the checkpoint is damaged, or the interval failed too often, these are tried in turn: what the
+rescue strategy names, the member's newest sound report, and a fresh start with newly drawn hyperparameters.
 """
 
 from __future__ import annotations
@@ -172,9 +172,9 @@ class PBT:
     def next(self, population: Population, held: Collection[int] = (), own: int | None = None) -> int | None:
         """Returns whose turn it is, or ``None`` if nobody can start now.
 
-        Intervals that were handed out and that nobody trains any more, as after a crash, come first. Otherwise it is the lowest (generation, id)
-        that ``max_lead`` lets go. Among members of that generation the worker's own comes first, so that with as many workers as members each
-        keeps its own and reloads nothing.
+        Intervals that were handed out and that nobody trains any more, as after a crash, come first. Otherwise it is the lowest (generation,
+        id) that ``max_lead`` lets go. Among members of that generation the worker's own comes first, so that with as many workers as members
+        each keeps its own and reloads nothing.
 
         Args:
             population: The state.
@@ -327,7 +327,11 @@ class PBT:
         if population.ended is not None:
             return (reported,)
         target = self.settings.target
-        if target is not None and math.isfinite(report.value) and (report.value >= target if self.settings.mode == "max" else report.value <= target):
+        if (
+            target is not None
+            and math.isfinite(report.value)
+            and (report.value >= target if self.settings.mode == "max" else report.value <= target)
+        ):
             return (reported, Ended(reason="target"))
         if report.generation + 1 == self.settings.generations and population.unfinished == 1:
             return (reported, Ended(reason="generations"))
@@ -355,7 +359,9 @@ class PBT:
         after = apply(population, failed)
         failures, allowed = after.members[member].failures, self.settings.max_failures + 1
         if failures == 2 * allowed:
-            retired = Retired(member=member, reason=f"generation {failure.generation} failed {failures} times, the last time: {failure.message}")
+            retired = Retired(
+                member=member, reason=f"generation {failure.generation} failed {failures} times, the last time: {failure.message}"
+            )
             return (failed, retired, *self._without(population, member))
         if failures == allowed:
             return (failed, self._recover(after, member, f"failed {failures} times"))

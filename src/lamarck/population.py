@@ -1,7 +1,8 @@
 """The state of a population: a fold over its events.
 
-`apply` is the only way from one state to the next. It knows no strategy, no randomness and no rule of decision: it writes down what was decided, so
-an old journal replays even if the strategy that made it has changed or vanished. It trusts its events, because only `PBT` makes them.
+`apply` is the only way from one state to the next. It knows no strategy, no randomness and no rule of decision: it writes down what was
+decided, so an old journal replays even if the strategy that made it has changed or vanished. It trusts its events, because only `PBT` makes
+them.
 
 A state is immutable. What looks mutable, the cache of cohorts, is a function of the rest and is kept up to date at each step, because ranking a
 thousand members anew for each of a thousand decisions is what makes a population slow.
@@ -112,7 +113,9 @@ class Cohort:
         age: Generation up to which reports count, or ``None`` for all.
     """
 
-    def __init__(self, fitness: NDArray[np.float64], generation: NDArray[np.int64], donor: NDArray[np.bool_], seed: int, age: int | None) -> None:
+    def __init__(
+        self, fitness: NDArray[np.float64], generation: NDArray[np.int64], donor: NDArray[np.bool_], seed: int, age: int | None
+    ) -> None:
         self.fitness, self.generation, self.donor, self.seed, self.age = fitness, generation, donor, seed, age
 
     @cached_property
@@ -318,7 +321,9 @@ def _with(
         members=members[: member.id] + (member,) + members[member.id + 1 :],  # noqa: RUF005 - twice as fast as unpacking a thousand
         initial=population.initial,
         generations=population.generations if generations is None else generations,
-        standing=population.standing ^ {member.id} if (members[member.id].interval is None) != (member.interval is None) else population.standing,
+        standing=population.standing ^ {member.id}
+        if (members[member.id].interval is None) != (member.interval is None)
+        else population.standing,
         best=population.best if best is None else best,
         ended=population.ended,
         _cohorts=population._cohorts if cohorts is None else cohorts,
@@ -379,8 +384,8 @@ def _reported(population: Population, report: Report) -> Population:
 def _kept(records: tuple[Record, ...], age: int) -> tuple[Record, ...]:
     """Drops what no decision can name any more.
 
-    The slowest member decides at ``age``: it looks at the newest record up to there, everybody else at newer ones. One sound record before those
-    stays as well, to fall back on when the newest turns out to be damaged.
+    The slowest member decides at ``age``: it looks at the newest record up to there, everybody else at newer ones. One sound record before
+    those stays as well, to fall back on when the newest turns out to be damaged.
     """
     newest = len(records) - 1
     while newest > 0 and records[newest].generation > age:

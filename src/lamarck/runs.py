@@ -211,7 +211,10 @@ def _train(engine: Engine | str, train: Train, coordinator: Coordinator, journal
         done = int(np.minimum(coordinator.population.generations, coordinator.pbt.settings.generations).sum())
         print(f"\nstopped after {done} of {_total(coordinator)} intervals; ", end="", file=sys.stderr)  # noqa: T201
         kept = isinstance(journal, str | os.PathLike)
-        print(f"go on with: lamarck resume {journal}" if kept else "the run was in memory and is gone: give journal=... next time", file=sys.stderr)  # noqa: T201
+        print(
+            f"go on with: lamarck resume {journal}" if kept else "the run was in memory and is gone: give journal=... next time",
+            file=sys.stderr,
+        )
         raise
     return coordinator.history()
 
@@ -237,7 +240,8 @@ def _generations(interval: int, steps: int | None, generations: int | None) -> i
         return generations
     assert steps is not None
     if interval < 1 or steps < interval or steps % interval:
-        raise SettingsError(f"got steps={steps} and interval={interval}; steps must be a whole number of intervals, e.g. {max(1, steps // max(1, interval)) * interval}")
+        near = max(1, steps // max(1, interval)) * interval
+        raise SettingsError(f"got steps={steps} and interval={interval}; steps must be a whole number of intervals, e.g. {near}")
     return steps // interval
 
 

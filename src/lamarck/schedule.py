@@ -62,9 +62,9 @@ class Schedule:
         """Makes a schedule, joining neighbours that hold the same hyperparameters."""
         joined: list[Piece] = []
         for piece in pieces:
-            if joined and joined[-1].hparams == piece.hparams:
-                piece = Piece(joined.pop().start, piece.until, piece.hparams)
-            joined.append(piece)
+            same = bool(joined) and joined[-1].hparams == piece.hparams
+            start = joined.pop().start if same else piece.start
+            joined.append(Piece(start, piece.until, piece.hparams))
         return cls(tuple(joined))
 
     @property

@@ -1,7 +1,7 @@
 """What is said in a population: messages, events, and the two questions that a strategy answers.
 
-Everything here is frozen, built by keyword and free of behaviour. Messages (`Report`, `Failure`) come from training; `Interval` goes back to it;
-events are what the journal keeps, and the population is their fold.
+Everything here is frozen, built by keyword and free of behaviour. Messages (`Report`, `Failure`) come from training; `Interval` goes back to
+it; events are what the journal keeps, and the population is their fold.
 
 Terms. *Generation* counts a member's intervals from 0. *Value* is the metric as reported; *fitness* is the internal one, where higher is always
 better: ``value`` or ``-value`` by the mode, and ``-inf`` for everything that is not finite.

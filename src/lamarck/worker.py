@@ -78,7 +78,9 @@ class ActiveInterval:
             ReportError: If the value is not a number.
         """
         if self.reported:
-            raise TrainingError(f"member {self.member} has already reported generation {self.generation}; report once, at the end of the interval")
+            raise TrainingError(
+                f"member {self.member} has already reported generation {self.generation}; report once, at the end of the interval"
+            )
         report = Report(
             member=self.member,
             generation=self.generation,
@@ -201,7 +203,9 @@ class Worker:
 
     def _save(self, interval: Interval) -> str | None:
         if not self._tracked:
-            raise TrainingError("nothing is tracked, so nobody could copy these weights: call worker.track(model=..., optimizer=...) before the loop")
+            raise TrainingError(
+                "nothing is tracked, so nobody could copy these weights: call worker.track(model=..., optimizer=...) before the loop"
+            )
         return self._checkpoints.put(interval.member, interval.generation, self._state())
 
     def _finish(self, report: Report) -> None:
@@ -225,5 +229,3 @@ def seed_everything(seed: int) -> None:
         torch.default_generator.manual_seed(seed)
         if torch.cuda.is_available() and torch.cuda.is_initialized():
             torch.cuda.manual_seed_all(seed)
-
-

@@ -84,7 +84,7 @@ def to_leaf(value: Any) -> tuple[str, Leaf]:
     if type(value) is bytes:
         return "bytes", Leaf("U8", (len(value),), np.frombuffer(value, dtype=np.uint8))
     tensor = _sound(value).contiguous()
-    flat = tensor.reshape(-1).view(sys.modules["torch"].uint8).numpy()
+    flat = _flat(tensor).view(sys.modules["torch"].uint8).numpy()
     return "tensor", Leaf(CODES[_name(tensor)], tuple(tensor.shape), flat)
 
 
@@ -103,7 +103,7 @@ def from_leaf(kind: str, leaf: Leaf) -> Any:
         return leaf.data.tobytes()
     if kind == "tensor":
         torch = require("torch", "torch", "A checkpoint with tensors")
-        return torch.from_numpy(leaf.data).view(getattr(torch, _NAMES[leaf.code])).reshape(leaf.shape)
+        return _flat(torch.from_numpy(leaf.data)).view(getattr(torch, _NAMES[leaf.code])).reshape(leaf.shape)
     array = leaf.data.view(_NAMES[leaf.code]).reshape(leaf.shape)
     return {"array": array, "scalar": array[()]}[kind]
 
@@ -116,6 +116,11 @@ def _check_array(value: Any) -> str:
         names = ", ".join(dtype.name for dtype in _NUMPY)
         raise TypeError(f"got an array of {value.dtype!r}; arrays may hold {names}, in the machine's byte order")
     return code
+
+
+def _flat(tensor: Any) -> Any:
+    """A contiguous tensor as one row. ``reshape`` would keep whatever stride one number or none has, and then the row has no view of another type."""
+    return tensor.as_strided((tensor.numel(),), (1,))
 
 
 def _name(tensor: Any) -> str:

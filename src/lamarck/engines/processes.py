@@ -1,7 +1,7 @@
 """Worker processes on this machine: each a slot on a core or on a share of a GPU, started once and kept.
 
-The parent is one loop without threads: it waits for any worker to say something, passes it to the coordinator, and answers. A worker that dies is
-replaced by a new process; nothing ever restarts because of a decision.
+The parent is one loop without threads: it waits for any worker to say something, passes it to the coordinator, and answers. A worker that dies
+is replaced by a new process; nothing ever restarts because of a decision.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Processes:
         per_gpu: Workers that share one device.
         threads: Threads that numerical libraries may use in each worker; by default the cores divided by the workers.
         time_limit: Seconds after which an interval counts as hung and its worker is killed; ``None`` for no limit.
-        preload: Modules to import once, in the server that workers are forked from. By default PyTorch if this process has loaded it: a worker then
-            starts in milliseconds instead of seconds.
+        preload: Modules to import once, in the server that workers are forked from. By default PyTorch if this process has loaded it: a worker
+            then starts in milliseconds instead of seconds.
 
     Raises:
         SettingsError: If a number is out of its range.
@@ -200,7 +200,8 @@ class _Pool:
 
     def _start(self, slot: _Slot) -> None:
         mine, theirs = multiprocessing.Pipe()
-        process = self.context.Process(target=c.child, args=(theirs, slot.assignment), name="lamarck-worker", daemon=True)  # type: ignore[attr-defined]
+        make: Any = self.context.Process  # type: ignore[attr-defined]
+        process = make(target=c.child, args=(theirs, slot.assignment), name="lamarck-worker", daemon=True)
         process.start()
         theirs.close()
         slot.process, slot.pipe, slot.waiting, slot.deadline = process, mine, False, None

@@ -53,12 +53,17 @@ class Zigzag:
     quality enters neither twice (Roll 1984, "A Simple Implicit Measure of the Effective Bid-Ask Spread in an Efficient Market",
     Equation 1). Steady differences in speed between members make the estimate smaller, never larger.
 
+    Who copied nobody was not among the worst, which narrows noise and quality alike. So the noise is compared with the spread of f1 between
+    the same members; among all members it would seem too small.
+
     Args:
-        total: Sum of ``-(f1 - f0) (f2 - f1)`` over such members, each factor with its mean taken away; its expectation is ``v * freedom``.
+        noise: Sum of ``-(f1 - f0) (f2 - f1)`` over such members, each factor with its mean taken away: of expectation ``v * freedom``.
+        spread: Sum of squares of f1, with its mean taken away.
         freedom: Number of such members, less one.
     """
 
-    total: float = 0.0
+    noise: float = 0.0
+    spread: float = 0.0
     freedom: int = 0
 
     @classmethod
@@ -70,13 +75,14 @@ class Zigzag:
 
         Example:
             >>> Zigzag.of([(0.0, 1.0, 0.0), (0.0, -1.0, 0.0)])
-            Zigzag(total=2.0, freedom=1)
+            Zigzag(noise=2.0, spread=2.0, freedom=1)
         """
         if len(lines) < 2:
             return cls()
-        steps = np.diff(np.array(lines), axis=1)
-        steps -= steps.mean(axis=0)
-        return cls(total=float(-(steps[:, 0] * steps[:, 1]).sum()), freedom=len(lines) - 1)
+        values = np.array(lines)
+        values -= values.mean(axis=0)
+        before, after = np.diff(values, axis=1).T
+        return cls(noise=float(-before @ after), spread=float(values[:, 1] @ values[:, 1]), freedom=len(lines) - 1)
 
 
 @final

@@ -36,14 +36,10 @@ class Noise(Guard):
     def __call__(self, course: Course) -> Iterator[Finding]:
         """Yields the finding."""
         window = course.censuses[-self.window :]
-        spreads = [census.spread for census in window if not math.isnan(census.spread)]
-        noise, source = self._noise(window)
-        if not spreads or not noise > 0:
+        now, (noise, spread, source) = window[-1], self._measured(window)
+        if noise <= self.share * spread:
             return
-        share = min(1.0, noise * len(spreads) / sum(spreads)) if sum(spreads) > 0 else 1.0
-        if share <= self.share:
-            return
-        now = window[-1]
+        share = min(1.0, noise / spread)
         yield Finding(
             name="noise",
             severity="warning",
@@ -56,16 +52,15 @@ class Noise(Guard):
             ),
         )
 
-    def _noise(self, window: Sequence[Census]) -> tuple[float, str]:
-        """The variance of the noise, NaN if too little is known, and what shows it."""
-        sampled = [census for census in window if not math.isnan(census.evaluation)]
-        values = sum(census.size for census in sampled)
-        if values >= self.fewest:
-            return sum(census.evaluation * census.size for census in sampled) / values, "the samples"
-        freedom = sum(census.zigzag.freedom for census in window)
-        if sampled or freedom < self.fewest:
-            return math.nan, ""
-        return sum(census.zigzag.total for census in window) / freedom, "the ups and downs"
+    def _measured(self, window: Sequence[Census]) -> tuple[float, float, str]:
+        """Noise and spread in the same unit, both 0 if too little is known, and what shows it."""
+        sampled = [census for census in window if not math.isnan(census.evaluation + census.spread)]
+        if sum(census.size for census in sampled) >= self.fewest:
+            return sum(census.evaluation for census in sampled), sum(census.spread for census in sampled), "the samples"
+        zigzags = [census.zigzag for census in window]
+        if sampled or sum(zigzag.freedom for zigzag in zigzags) < self.fewest:
+            return 0.0, 0.0, ""
+        return sum(zigzag.noise for zigzag in zigzags), sum(zigzag.spread for zigzag in zigzags), "the ups and downs"
 
 
 def wrong_choice(share: float) -> float:

@@ -197,8 +197,8 @@ def values(history: History) -> Values:
 def window(numbers: NDArray[np.float64]) -> tuple[float, float]:
     """Returns the ends of an axis for numbers of which a few may have run away.
 
-    The axis covers all of them, unless that is more than thirty times what the middle seven tenths cover; then it covers those, and of the others
-    what is no further away from them than three times their width. Learning curves, steep as they may begin, are not cut off by this.
+    The axis covers all of them, unless that is more than thirty times what the middle seven tenths cover; then it covers those, and of the
+    others what is no further away from them than three times their width. Learning curves, steep as they may begin, are not cut off by this.
 
     Args:
         numbers: ``float64[R]``; NaN counts for nothing.

@@ -76,7 +76,13 @@ def decisions(events: list[Event]) -> dict[tuple[int, int], Interval]:
 
 def _run(engine: Engine, folder: Path, function: Train = train, **settings: Any) -> tuple[History, list[Event]]:
     journal = folder / "run.db"
-    given: dict[str, Any] = {"population_size": 5, "interval": 4, "generations": 5, "seed": 1, "exploit": exploit.Truncation(bottom=0.4, top=0.4)}
+    given: dict[str, Any] = {
+        "population_size": 5,
+        "interval": 4,
+        "generations": 5,
+        "seed": 1,
+        "exploit": exploit.Truncation(bottom=0.4, top=0.4),
+    }
     history = run(function, SPACE, journal=journal, engine=engine, **(given | settings))
     with open_journal(journal, readonly=True) as book:
         return history, list(events_of(book, "main"))

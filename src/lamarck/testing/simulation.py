@@ -1,7 +1,7 @@
 """A population in simulated time: any number of workers of any speed, no clock and no thread.
 
-The same machine as everywhere (`lamarck.pbt`), driven in an order that the speeds of the workers determine. It shows what a strategy does, how an
-asynchronous run differs from a synchronous one, and what a slow machine does to a population, in milliseconds.
+The same machine as everywhere (`lamarck.pbt`), driven in an order that the speeds of the workers determine. It shows what a strategy does, how
+an asynchronous run differs from a synchronous one, and what a slow machine does to a population, in milliseconds.
 """
 
 from __future__ import annotations

@@ -1,0 +1,241 @@
+"""What can go wrong with files: full disks, death in the middle, and sweeps at the wrong moment."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from lamarck._errors import CheckpointError, CheckpointMissing
+from lamarck.checkpoints import FolderCheckpoints
+
+
+def listing(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_file_and_folder_are_flushed_in_the_right_order(tmp_path, monkeypatch):
+    done = []
+    fsync, rename = os.fsync, os.rename
+
+    def flushed(handle):
+        done.append(("flush", os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    def renamed(source, target, **kwargs):
+        done.append(("rename", str(source), str(target)))
+        rename(source, target, **kwargs)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "rename", renamed)
+    folder = tmp_path / "a" / "b"
+    name = FolderCheckpoints(folder).put(0, 0, {"x": 1})
+    target = str(folder / f"{name}.safetensors")
+    made, (_, unfinished), move, last = done[:2], *done[2:]
+    assert made == [("flush", str(tmp_path / "a")), ("flush", str(tmp_path))]
+    assert os.path.dirname(unfinished) == str(folder)
+    assert move == ("rename", unfinished, target)
+    assert last == ("flush", str(folder))
+    done.clear()
+    assert FolderCheckpoints(folder).put(0, 0, {"x": 1}) == name
+    assert done == [("flush", str(folder))]  # the file was there; whether its name was flushed is not known, and cheap
+
+
+def test_a_file_that_is_there_is_not_written_again_unless_it_is_torn(tmp_path):
+    store = FolderCheckpoints(tmp_path)
+    name = store.put(0, 0, {"x": np.arange(100)})
+    path = tmp_path / f"{name}.safetensors"
+    before = path.stat()
+    assert store.put(0, 0, {"x": np.arange(100)}) == name
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert store.put(0, 0, {"x": np.arange(100)}) == name
+    assert store.get(name)["x"].tolist() == list(range(100))
+
+
+def test_a_folder_is_made_by_the_first_put_only(tmp_path):
+    store = FolderCheckpoints(tmp_path / "a")
+    assert (store.names(), store.sweep([])) == ([], [])
+    with pytest.raises(CheckpointMissing):
+        store.get("0000-00000-0123456789abcdef")
+    assert not (tmp_path / "a").exists()
+
+
+# ---- full disks ------------------------------------------------------------------------------------------------------------------------------
+
+FULL = """
+import resource
+import numpy as np
+from lamarck._errors import CheckpointError
+from lamarck.checkpoints import FolderCheckpoints
+
+store = FolderCheckpoints("a")
+print(store.put(0, 0, {"x": np.arange(1000)}))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # no file may grow beyond this
+try:
+    store.put(0, 1, {"x": np.arange(100_000)})
+except CheckpointError as error:
+    print(error)
+print(store.put(0, 2, {"x": np.arange(1001)}))
+"""
+
+
+def test_a_full_disk_changes_nothing_and_says_so(tmp_path):
+    said = subprocess.run([sys.executable, "-c", FULL], check=True, capture_output=True, text=True, cwd=tmp_path).stdout.splitlines()
+    first, message, second = said
+    assert message.startswith(f"{tmp_path}/a/0000-00001-")
+    assert "could not be written: File too large. Nothing else was changed; if the disk is full, make room and resume" in message
+    assert listing(tmp_path / "a") == sorted(f"{name}.safetensors" for name in (first, second))
+    store = FolderCheckpoints(tmp_path / "a")
+    assert [len(store.get(name)["x"]) for name in (first, second)] == [1000, 1001]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS])
+def test_a_disk_that_fails_at_the_last_moment(tmp_path, monkeypatch, code):
+    store = FolderCheckpoints(tmp_path)
+
+    def fsync(handle):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(CheckpointError, match=os.strerror(code)):
+        store.put(0, 0, {"x": 1})
+    assert listing(tmp_path) == []
+
+
+def test_ctrl_c_in_the_middle_leaves_nothing(tmp_path, monkeypatch):
+    def fsync(handle):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(KeyboardInterrupt):
+        FolderCheckpoints(tmp_path).put(0, 0, {"x": 1})
+    assert listing(tmp_path) == []
+
+
+def test_something_in_the_way_of_the_folder(tmp_path):
+    (tmp_path / "a").write_text("a file")
+    with pytest.raises(CheckpointError, match="could not be written"):
+        FolderCheckpoints(tmp_path / "a").put(0, 0, {"x": 1})
+    assert (tmp_path / "a").read_text() == "a file"
+
+
+def test_a_file_that_cannot_be_deleted(tmp_path):
+    store = FolderCheckpoints(tmp_path)
+    (tmp_path / "0000-00000-0123456789abcdef.safetensors").mkdir()
+    with pytest.raises(CheckpointError, match="could not be deleted"):
+        store.sweep([])
+    with pytest.raises(CheckpointError, match="could not be read"):
+        store.get("0000-00000-0123456789abcdef")
+
+
+# ---- sweeps at the wrong moment --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_while_a_file_is_written_leaves_it_alone(tmp_path, monkeypatch):
+    store, swept = FolderCheckpoints(tmp_path), []
+    fsync = os.fsync
+
+    def sweep_and_flush(handle):
+        swept.append((listing(tmp_path), FolderCheckpoints(tmp_path).sweep([]), listing(tmp_path)))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", sweep_and_flush)
+    monkeypatch.setattr("lamarck.checkpoints.folder._sync", lambda folder: None)
+    name = store.put(0, 0, {"x": 1})
+    ((before, deleted, after),) = swept
+    assert before[0].endswith(".unfinished")
+    assert (deleted, after) == ([], before)
+    assert store.get(name) == {"x": 1}
+
+
+@pytest.mark.parametrize("faster", ["holds", "deleted", "cannot"])
+def test_a_sweep_between_making_and_locking_a_file(tmp_path, monkeypatch, faster):
+    """The sweep has the lock, or has deleted the file already: the writer begins anew. A disk without locks is written all the same."""
+    real, calls = fcntl.flock, []
+
+    def flock(handle, operation):
+        calls.append(handle)
+        if len(calls) == 1:
+            if faster == "holds":
+                raise BlockingIOError
+            if faster == "cannot":
+                raise OSError(errno.ENOLCK, "no locks")
+            os.unlink(os.readlink(f"/proc/self/fd/{handle}"))
+        real(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    store = FolderCheckpoints(tmp_path)
+    name = store.put(0, 0, {"x": 1})
+    assert len(calls) == (1 if faster == "cannot" else 2)
+    assert store.get(name) == {"x": 1}
+    monkeypatch.undo()
+    store.sweep([name])
+    assert listing(tmp_path) == [f"{name}.safetensors"]
+
+
+# ---- death -----------------------------------------------------------------------------------------------------------------------------------
+
+ENDLESS = """
+import os
+import numpy as np
+from lamarck.checkpoints import FolderCheckpoints
+
+store = FolderCheckpoints("a")
+generation = len(store.names())
+os.write(1, b"ready\\n")
+while True:
+    os.write(1, store.put(0, generation, {"x": np.full(100_000, generation)}).encode() + b"\\n")
+    generation += 1
+"""
+
+
+def test_kill_9_leaves_no_half_checkpoint(tmp_path):
+    rng = random.Random(0)
+    store, acknowledged = FolderCheckpoints(tmp_path / "a"), set()
+    for _ in range(8):
+        writer = subprocess.Popen([sys.executable, "-c", ENDLESS], cwd=tmp_path, stdout=subprocess.PIPE)
+        assert writer.stdout.readline() == b"ready\n"
+        heard = [writer.stdout.readline() for _ in range(rng.randrange(3))]
+        time.sleep(rng.uniform(0.0, 0.004))
+        writer.send_signal(signal.SIGKILL)
+        said, _ = writer.communicate()
+        acknowledged |= {line.decode().strip() for line in (*heard, *said.splitlines(keepends=True)) if line.endswith(b"\n")}
+        names = store.names()
+        assert acknowledged <= set(names)
+        for name in names:
+            assert (store.get(name)["x"] == int(name.split("-")[1])).all()
+    leftovers = [name for name in listing(tmp_path / "a") if name.endswith(".unfinished")]
+    keep = names[:2]
+    assert store.sweep(keep, among=names) == names[2:]
+    assert [name for name in listing(tmp_path / "a") if name.endswith(".unfinished")] == leftovers
+    assert store.sweep(keep) == []
+    assert listing(tmp_path / "a") == [f"{name}.safetensors" for name in keep]
+
+
+def test_the_leftover_of_a_killed_writer_is_swept(tmp_path):
+    """One that was certainly in the middle."""
+    script = """
+import os
+from lamarck.checkpoints import FolderCheckpoints
+os.fsync = lambda handle: os.kill(os.getpid(), 9)
+FolderCheckpoints("a").put(0, 0, {"x": 1})
+"""
+    (tmp_path / "a").mkdir()
+    assert subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=False).returncode == -signal.SIGKILL
+    (leftover,) = listing(tmp_path / "a")
+    assert leftover.endswith(".unfinished")
+    store = FolderCheckpoints(tmp_path / "a")
+    assert store.names() == []
+    assert store.sweep([], among=[]) == []
+    assert listing(tmp_path / "a") == [leftover]
+    assert store.sweep([]) == []
+    assert listing(tmp_path / "a") == []
