@@ -1,6 +1,6 @@
 """From a report to the next interval: what a decision costs as the population grows, in memory and durably, beside what the disk can do.
 
-    python benchmarks/decisions.py [--quick]
+python benchmarks/decisions.py [--quick]
 """
 
 from __future__ import annotations

@@ -38,10 +38,10 @@ def deaf(worker):
     for interval in worker:
         try:
             Path("ready").touch()
-            time.sleep(60)
+            time.sleep(300)
         except KeyboardInterrupt:
             Path("heard").touch()
-            time.sleep(60)
+            time.sleep(300)
 
 def held(worker):
     x = np.array([0.0])
@@ -83,7 +83,7 @@ def _script(tmp_path):
 
 def until(condition, process):
     """Waits until a condition holds while a process is alive."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

@@ -20,6 +20,7 @@ from lamarck.demos import digits_plot, digits_task
 from lamarck.demos._processes import spread
 from lamarck.demos.digits import METHODS, METRICS, DigitsResult, Method, Outcome, digits, progress, render
 from lamarck.demos.digits_task import SPACE, Score, evaluate, network, split, train
+from lamarck.journal import open_journal
 from lamarck.plots import data
 
 PBT, RANDOM = METHODS
@@ -202,6 +203,7 @@ def test_processes_and_interruptions_change_nothing(small, tmp_path):
         if done == 29:
             raise KeyboardInterrupt
 
+    open_journal(tmp_path / "digits-random-seed1.db").close()  # as if killed before the first event
     with pytest.raises(KeyboardInterrupt):
         digits(tmp_path, **SMALL, workers=2, on_progress=stop)
     assert not multiprocessing.active_children()
@@ -211,6 +213,14 @@ def test_processes_and_interruptions_change_nothing(small, tmp_path):
     assert told[0] >= 29
     assert reports(finished) == reports(result)
     assert [outcome.test for outcome in finished.outcomes] == [outcome.test for outcome in result.outcomes]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_jobs_are_done_and_all_that_they_say_is_heard(workers):
+    told = []
+    spread(operator.call, [operator.methodcaller("__call__", number) for number in (1, 2, 3)], workers, told.append)
+    assert sorted(told) == [1, 2, 3]
+    assert not multiprocessing.active_children()
 
 
 def test_a_process_that_fails_is_an_error(capfd):

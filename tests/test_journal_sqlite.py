@@ -231,7 +231,7 @@ def test_a_full_database_loses_nothing_acknowledged(tmp_path):
     with SqliteJournal(tmp_path / "a.db") as journal:
         journal._connection.execute("PRAGMA max_page_count = 30")
         last = 0
-        with pytest.raises(JournalError, match=r"SQLITE_FULL.*Nothing that was acknowledged is lost.*make room, then go on with `resume`"):  # noqa: PT012
+        with pytest.raises(JournalError, match=r"SQLITE_FULL.*Nothing that was acknowledged is lost.*make room, then go on with `resume`"):
             while True:
                 last = journal.append("a", last, [b"%d" % last + bytes(1000)] * 2)
         assert 10 < last < 120

@@ -10,6 +10,7 @@ import dataclasses
 import math
 import typing
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
@@ -183,6 +184,7 @@ def _tuple(item: Kind, size: int | None) -> Kind:
     return Kind(frozenset(), check)
 
 
+@cache
 def _tree(number: Kind, depth: int = MAX_DEPTH) -> Kind:
     """Free-form JSON: scalars, lists and mappings of them."""
     inside = _tree(number, depth - 1) if depth else Kind(frozenset(), _too_deep)

@@ -47,6 +47,7 @@ Record = Event | Settings | Interval | Report | Failure | Source
 
 _EVENTS: tuple[type[Any], ...] = typing.get_args(Event)
 _RECORDS: tuple[type[Any], ...] = typing.get_args(Record)
+_HINTS = {cls: typing.get_type_hints(cls) for cls in _RECORDS}
 _NEVER = object()
 
 
@@ -55,7 +56,7 @@ _NEVER = object()
 
 def _fields(cls: type[Any], number: Kind, record: Callable[[type[Any]], Callable[[Any], Any]]) -> list[tuple[str, Kind, Any]]:
     """Name, kind, and the empty default that is left out, of each field."""
-    hints, rows = typing.get_type_hints(cls), []
+    hints, rows = _HINTS[cls], []
     for field in dataclasses.fields(cls):
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         empty = default is None or default in ((), "") or default == {}

@@ -198,10 +198,12 @@ class Coordinator:
             if isinstance(event, Reported) and event.report.checkpoint is not None:
                 self._known.add(event.report.checkpoint)
                 self._reports += 1
+        finished = self.over and not self._held
         if self._reports >= len(self.population) or (events and self.over):
             self._reports = 0
             live = self.population.live()
-            self.checkpoints.sweep(live, among=self._known - live)
+            # At the very end nobody is writing, and what killed writers have left behind goes as well.
+            self.checkpoints.sweep(live, among=None if finished else self._known - live)
             self._known &= live
 
     def _notify(self, events: Sequence[tuple[Event, Population]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -88,6 +89,19 @@ def run(
         TrainingError: If the training function breaks its contract.
         PopulationLost: If every member failed for good.
         KeyboardInterrupt: On Ctrl-C, after saying how to go on.
+
+    Example:
+        >>> import lamarck as lk
+        >>> def train(worker):
+        ...     x = np.array([1.0])
+        ...     worker.track(x=x)
+        ...     for interval in worker:
+        ...         for step in interval.steps:
+        ...             x *= 1 - interval.hparams["rate"]
+        ...         interval.report(float(x[0]))
+        >>> history = lk.run(train, lk.Space(rate=lk.Float(0.01, 0.5, log=True)), population_size=4, interval=5, steps=20, mode="min")
+        >>> history.best.step, history.schedule().until, len(history.records), history.ended
+        (20, 20, 16, 'generations')
     """
     settings = Settings(
         population_size=population_size,
@@ -209,12 +223,14 @@ def _train(engine: Engine | str, train: Train, coordinator: Coordinator, journal
         (engine_named(engine) if isinstance(engine, str) else engine)(train, coordinator)
     except KeyboardInterrupt:
         done = int(np.minimum(coordinator.population.generations, coordinator.pbt.settings.generations).sum())
-        print(f"\nstopped after {done} of {_total(coordinator)} intervals; ", end="", file=sys.stderr)  # noqa: T201
+        named = "" if coordinator.run == "main" else f" --name {coordinator.run}"
         kept = isinstance(journal, str | os.PathLike)
-        print(
-            f"go on with: lamarck resume {journal}" if kept else "the run was in memory and is gone: give journal=... next time",
-            file=sys.stderr,
+        cure = (
+            f"go on with: lamarck resume {shlex.quote(str(journal))}{named}"
+            if kept
+            else "the run was in memory and is gone: give journal=... next time"
         )
+        print(f"\nstopped after {done} of {_total(coordinator)} intervals; {cure}", file=sys.stderr)  # noqa: T201
         raise
     return coordinator.history()
 

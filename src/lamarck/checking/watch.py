@@ -13,6 +13,7 @@ import sys
 import sysconfig
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
@@ -33,7 +34,7 @@ _DEPTH = 4
 _ENTRIES = 5000
 _SAMPLE = 1 << 20
 """Numbers of an array that are looked at; of a longer one evenly many."""
-_IGNORED = (Worker, ActiveInterval, FunctionType, BuiltinFunctionType, MethodType, type, Path)
+_IGNORED = (ModuleType, Worker, ActiveInterval, FunctionType, BuiltinFunctionType, MethodType, type, Path)
 _PACKAGE = Path(__file__).resolve().parent.parent
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 _unknown = itertools.count()
@@ -92,13 +93,13 @@ def look(frames: list[FrameType]) -> dict[str, Seen]:
         >>> train(random.Random(0))["rng in train()"].kind
         'generator'
     """
-    looker = _Looker({}, {id(frames)})
+    looker = _Looker({}, set())
     for frame in frames:
         for name, thing in dict(frame.f_locals).items():
             looker.add(name, f"{frame.f_code.co_name}()", thing, 0)
-    modules = {frame.f_globals["__name__"]: frame.f_globals for frame in frames if "__name__" in frame.f_globals}
-    for name, variables in modules.items():
-        looker.module(str(name), variables)
+    own = [frame for frame in frames if not _is_installed(frame.f_code.co_filename)]
+    for name, variables in {str(frame.f_globals.get("__name__")): frame.f_globals for frame in own}.items():
+        looker.module(name, variables)
     return looker.seen
 
 
@@ -119,7 +120,11 @@ class _Looker:
                 self.module(thing.__name__, vars(thing))
 
     def add(self, path: str, where: str, thing: Any, depth: int) -> None:
-        if depth > _DEPTH or len(self.seen) > _ENTRIES or isinstance(thing, ModuleType | _IGNORED):
+        with suppress(Exception):  # a look must not end what is looked at, whatever objects the user has
+            self._add(path, where, thing, depth)
+
+    def _add(self, path: str, where: str, thing: Any, depth: int) -> None:
+        if depth > _DEPTH or len(self.seen) > _ENTRIES or isinstance(thing, _IGNORED):
             return
         if isinstance(thing, bool | int | float | str | bytes | None):
             self._note(path, where, "plain", thing, "", _digest(thing))
@@ -139,11 +144,10 @@ class _Looker:
             self._attributes(path, where, thing, depth)
 
     def _stateful(self, path: str, where: str, thing: Any, depth: int) -> None:
-        try:
-            state = thing.state_dict()
-        except Exception:  # whatever it is, it is the user's, and this is only a look
-            return
-        kind: Kind = "module" if _is_torch(thing, "nn.Module") else "optimizer" if isinstance(state, dict) and "param_groups" in state else "state"
+        state = thing.state_dict()
+        kind: Kind = (
+            "module" if _is_torch(thing, "nn.Module") else "optimizer" if isinstance(state, dict) and "param_groups" in state else "state"
+        )
         for leaf, value in leaves({"": state}).items():
             self._note(path, where, kind, thing, leaf.removeprefix("/"), _digest(value))
         if kind == "module":
@@ -184,10 +188,12 @@ def _is_loop(thing: Any) -> bool:
 
 
 def _is_users(module: ModuleType) -> bool:
-    if not getattr(module, "__file__", None):
-        return False
-    file = Path(str(module.__file__)).resolve()
-    return not any(file.is_relative_to(folder) for folder in (*_INSTALLED, _PACKAGE))
+    file = getattr(module, "__file__", None)
+    return file is not None and not _is_installed(file) and not Path(file).resolve().is_relative_to(_PACKAGE)
+
+
+def _is_installed(file: str) -> bool:
+    return any(Path(file).resolve().is_relative_to(folder) for folder in _INSTALLED)
 
 
 def _generator_state(thing: Any) -> Any:
@@ -214,8 +220,8 @@ def _parts(thing: Any, depth: int) -> Iterator[bytes]:
     if isinstance(thing, bool | int | float | str | bytes | None):
         yield repr(thing).encode()
     elif _is_torch(thing, "Tensor"):
-        flat = thing.detach().reshape(-1)[:: 1 + thing.numel() // _SAMPLE].cpu()
-        yield from _parts((flat if str(flat.dtype) != "torch.bfloat16" else flat.float()).numpy(), depth)
+        yield f"{thing.dtype}{tuple(thing.shape)}".encode()
+        yield thing.detach().reshape(-1)[:: 1 + thing.numel() // _SAMPLE].cpu().contiguous().view(sys.modules["torch"].uint8).numpy().tobytes()
     elif isinstance(thing, np.ndarray):
         yield f"{thing.dtype}{thing.shape}".encode()
         if thing.dtype.kind != "O":

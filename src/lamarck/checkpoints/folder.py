@@ -60,7 +60,7 @@ class FolderCheckpoints(Checkpoints):
                 if not self.path.is_dir():
                     _make(self.path)
                 self._write(target, parts)
-                _sync(self.path)
+            _sync(self.path)  # even if the file was there: who wrote it may have been killed before this
         return name
 
     def get(self, name: str) -> Any:

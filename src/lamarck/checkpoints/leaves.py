@@ -119,7 +119,7 @@ def _check_array(value: Any) -> str:
 
 
 def _flat(tensor: Any) -> Any:
-    """A contiguous tensor as one row. ``reshape`` would keep whatever stride one number or none has, and then the row has no view of another type."""
+    """A contiguous tensor as one row; ``reshape`` keeps whatever stride a single number has, and then it has no view of another type."""
     return tensor.as_strided((tensor.numel(),), (1,))
 
 

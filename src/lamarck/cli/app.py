@@ -8,7 +8,7 @@ from cyclopts import App, CycloptsError
 
 from lamarck import __version__
 from lamarck._errors import SettingsError
-from lamarck.cli import demo, plot, resume, run, schedule, show
+from lamarck.cli import check, demo, plot, resume, run, schedule, show
 
 __all__ = ["app", "run_app"]
 
@@ -28,6 +28,7 @@ app = App(
     help_epilogue=_EXAMPLES,
 )
 app.command(run.run, help_epilogue=run.EXAMPLES, sort_key=0)
+app.command(check.check, help_epilogue=check.EXAMPLES, sort_key=1)
 app.command(resume.resume, help_epilogue=resume.EXAMPLES, sort_key=1)
 app.command(show.show, help_epilogue=show.EXAMPLES, sort_key=2)
 app.command(schedule.schedule, help_epilogue=schedule.EXAMPLES, sort_key=3)

@@ -141,7 +141,7 @@ def digits(
     *,
     population_size: int = 16,
     generations: int = 20,
-    interval: int = 40,
+    interval: int = 30,
     workers: int | None = None,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> DigitsResult:
@@ -154,7 +154,7 @@ def digits(
         seeds: Runs of each method, from seed 0; at least 2. Five show a large effect, 25 to 30 would establish one.
         population_size: Members of each run.
         generations: Intervals that each member trains; 15 to 30 leave time for a schedule without judging too early.
-        interval: Steps between two decisions; 40 are about six passes over the training images.
+        interval: Steps between two decisions; 30 are about five passes over the training images.
         workers: Processes, each with one thread; by default as many as there are processors. The results do not depend on it.
         on_progress: Told how many intervals are done, and how many there are.
 

@@ -236,7 +236,7 @@ class _Pool:
             if isinstance(message, Failure) and message.kind == "error":
                 if not self.shown:
                     self.shown = True
-                    logger.warning("member %d failed, and its interval is tried again\n%s", message.member, trace.decode())
+                    logger.warning("member %d failed; this is the first failure, later ones are only counted\n%s", message.member, trace.decode())
                 self.coordinator.exchange(id(slot), message, claim=False)
                 self._send(slot, c.HEARD)
                 return

@@ -43,15 +43,16 @@ class AtBound(Guard):
             for side in ("low", "high"):
                 if all(_at(census, name, side) > self.share for census in window):
                     which, how = ("lower", "Lower") if side == "low" else ("upper", "Raise")
+                    bound, first = getattr(parameter, side), window[0].generation
                     yield Finding(
                         name=f"at_{side}_bound",
                         severity="warning",
                         subject=name,
                         generation=now.generation,
                         text=(
-                            f"{_at(now, name, side):.0%} of the members hold {name} at its {which} bound, {getattr(parameter, side):.6g}; most have "
-                            f"since generation {window[0].generation}. What works best may lie beyond it, and then nothing is tuned here. {how} "
-                            f"the bound in the next run, or make {name} a constant if nothing beyond makes sense."
+                            f"{_at(now, name, side):.0%} of the members hold {name} at its {which} bound, {bound:.6g}; most have since "
+                            f"generation {first}. What works best may lie beyond it, and then nothing is tuned here. {how} the bound in "
+                            f"the next run, or make {name} a constant if nothing beyond makes sense."
                         ),
                     )
 

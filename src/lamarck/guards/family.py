@@ -41,9 +41,9 @@ class OneFamily(Guard):
             severity="warning" if warn else "note",
             generation=now.generation,
             text=(
-                f"Since generation {now.generation} of {settings.generations} all members descend from one founder. With {copied:.1f} copies a "
-                f"generation among {now.size} members this is expected after about {heritable:.0f} generations if one founder is better for good, "
-                f"after about {noise:.0f} if values are pure noise. From here on the run looks only near one line of weights"
+                f"Since generation {now.generation} of {settings.generations} all members descend from one founder. With {copied:.1f} copies "
+                f"a generation among {now.size} members this is expected after about {heritable:.0f} generations if one founder is better for "
+                f"good, after about {noise:.0f} if values are pure noise. From here on the run looks only near one line of weights"
                 + (
                     ". If that is too early: a larger population, exploit=Truncation(bottom=0.1, top=0.2), or exploit=Grace(Truncation(), "
                     "generations=2)."

@@ -51,9 +51,10 @@ class Greed(Guard):
                     generation=now.generation,
                     text=(
                         f"The median {name} of the population has fallen from {before.median:.3g} to {column.median:.3g} by generation "
-                        f"{now.generation} of {settings.generations}, near its lower bound, while values still improve. A low one may look best for "
-                        "the moment only and slow everybody down later (greediness). Decide less often, with a longer interval; let copies prove "
-                        f"themselves, with exploit=Grace(Truncation(), generations=2); or raise the lower bound of {name}."
+                        f"{now.generation} of {settings.generations}, near its lower bound, while values still improve. A low one may look "
+                        "best for the moment only and slow everybody down later (greediness). Decide less often, with a longer interval; let "
+                        "copies prove themselves, with exploit=Grace(Truncation(), generations=2); or raise the lower bound of "
+                        f"{name}."
                     ),
                 )
 

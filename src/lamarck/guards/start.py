@@ -64,8 +64,8 @@ def _sizes(pbt: PBT) -> Iterator[Finding]:
             name="few_members",
             severity="warning",
             text=(
-                f"A population of {settings.population_size} leaves little to choose from: one founder takes over within a few generations, and "
-                f"luck decides which. Give population_size={_SMALL} or more; 20 to 40 gain reliably. Workers can be fewer than members."
+                f"A population of {settings.population_size} leaves little to choose from: one founder takes over within a few generations, "
+                f"and luck decides which. Give population_size={_SMALL} or more; 20 to 40 gain reliably. Workers can be fewer than members."
             ),
         )
     if generations > _MANY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import final
 
@@ -35,17 +36,33 @@ class Watch:
     Args:
         started: The run's first event.
         guards: Whom to ask.
+
+    Attributes:
+        findings: What they have said until now, each thing once, in the order of generations.
     """
 
     def __init__(self, started: Started, guards: Sequence[Guard] = GUARDS) -> None:
         self._size, self._guards = started.settings.population_size, tuple(guards)
+        self._retired: set[int] = set()
         self._censuses: list[Census] = []
         self._course = Course(settings=started.settings, space=Space.from_dict(started.space), censuses=self._censuses)
-        self._open: dict[int, list[tuple[Record, Mapping[str, float]]]] = {}
-        self._zigzags: dict[int, list[tuple[float, float, float]]] = {}
-        self._roots: dict[int, NDArray[np.int64]] = {}
+        self._open: defaultdict[int, list[tuple[Record, Mapping[str, float]]]] = defaultdict(list)
+        self._zigzags: defaultdict[int, list[tuple[float, float, float]]] = defaultdict(list)
+        self._roots: defaultdict[int, NDArray[np.int64]] = defaultdict(lambda: np.full(self._size, -1))
         self._lines: dict[int, tuple[float, ...]] = {}
         self._said: set[tuple[str, str]] = set()
+        self.findings: tuple[Finding, ...] = ()
+
+    @classmethod
+    def of(cls, history: History, metrics: Mapping[Key, Mapping[str, float]] | None = None, guards: Sequence[Guard] = GUARDS) -> Watch:
+        """Returns the watch that has seen a whole history; see `check` for the arguments."""
+        watch = cls(history.started, guards)
+        for record in history.records:
+            watch.add(record, {} if metrics is None else metrics.get(record.key, {}))
+        for member in history.retired:
+            watch.retire(member)
+        watch.close()
+        return watch
 
     def add(self, record: Record, metrics: Mapping[str, float]) -> None:
         """Takes in a report; the one whose weights it went on from must have come before.
@@ -55,24 +72,22 @@ class Watch:
             metrics: What it said beside the value.
         """
         member, generation = record.key
-        roots = self._roots.setdefault(generation, np.full(self._size, -1))
-        roots[member] = generation * self._size + member if record.parent is None else self._roots[record.parent[1]][record.parent[0]]
+        root = generation * self._size + member if record.parent is None else self._roots[record.parent[1]][record.parent[0]]
+        self._roots[generation][member] = root
+        self._open[generation].append((record, metrics))
         carried = self._lines.get(member, ()) if record.parent == (member, generation - 1) else ()
         line = self._lines[member] = (*carried[-2:], record.fitness) if record.finite else ()
-        if generation >= len(self._censuses):  # a straggler of a generation that is closed tells no census
-            self._open.setdefault(generation, []).append((record, metrics))
-            if len(line) == 3:
-                self._zigzags.setdefault(generation, []).append((line[0], line[1], line[2]))
+        if len(line) == 3:
+            self._zigzags[generation].append((line[0], line[1], line[2]))
 
-    def close(self, expected: int) -> tuple[Finding, ...]:
-        """Closes the next generations, as far as they are complete, and returns what they show for the first time.
+    def retire(self, member: int) -> None:
+        """Takes in that a member failed for good: nobody waits for its reports."""
+        self._retired.add(member)
 
-        Args:
-            expected: How many members have to have reported.
-        """
-        found: list[Finding] = []
-        while len(self._open.get(len(self._censuses), ())) >= max(1, expected):
-            generation = len(self._censuses)
+    def close(self) -> tuple[Finding, ...]:
+        """Closes the next generations, as far as everybody has reported, and returns what is new in `findings`."""
+        before = len(self.findings)
+        while self._complete(generation := len(self._censuses)):
             records, metrics = zip(*self._open.pop(generation), strict=True)
             self._censuses.append(
                 census(
@@ -81,20 +96,23 @@ class Watch:
                     self._course.space,
                     founders=len({int(self._roots[generation][record.member]) for record in records}),
                     best=self._censuses[-1].best if self._censuses else -math.inf,
-                    zigzag=Zigzag.of(self._zigzags.pop(generation, ())),
+                    zigzag=Zigzag.of(self._zigzags.pop(generation, [])),
                 )
             )
-            found += self._new()
-        return tuple(found)
+            for guard in self._guards:
+                self.findings += tuple(filter(self._new, guard(self._course)))
+        return self.findings[before:]
 
-    def _new(self) -> list[Finding]:
-        """What the guards say about the newest generation and have not said before."""
-        new = []
-        for guard in self._guards:
-            for finding in guard(self._course):
-                if (finding.name, finding.subject) not in self._said:
-                    self._said.add((finding.name, finding.subject))
-                    new.append(finding)
+    def _complete(self, generation: int) -> bool:
+        """Whether everybody who is not retired has reported a generation, and anybody at all."""
+        active, reported = self._size - len(self._retired), self._open[generation]
+        return 0 < len(reported) >= active <= sum(record.member not in self._retired for record, _ in reported)
+
+    def _new(self, finding: Finding) -> bool:
+        """Whether something has not been said before; from now on it has."""
+        key = (finding.name, finding.subject)
+        new = key not in self._said
+        self._said.add(key)
         return new
 
 
@@ -111,19 +129,16 @@ def check(
         guards: Whom to ask.
 
     Example:
-        Eight members whose values are pure noise:
+        Twenty members whose values are pure noise:
 
         >>> from lamarck._rng import generator
         >>> from lamarck.pbt import PBT
         >>> from lamarck.space import Float, Space
         >>> from lamarck.testing.simulation import simulate
         >>> from lamarck.types import Settings
-        >>> pbt = PBT(space=Space(h=Float(0.0, 1.0)), settings=Settings(population_size=8, interval=1, generations=20))
+        >>> pbt = PBT(space=Space(h=Float(0.0, 1.0)), settings=Settings(population_size=20, interval=1, generations=15))
         >>> events = simulate(pbt, lambda interval, state: (generator(interval.seed, 0, 0, "noise").normal(), None))
         >>> [finding.name for finding in check(History.of(events))]
         ['noise']
     """
-    watch = Watch(history.started, guards)
-    for record in history.records:
-        watch.add(record, {} if metrics is None else metrics.get(record.key, {}))
-    return watch.close(history.settings.population_size - len(history.retired))
+    return Watch.of(history, metrics, guards).findings

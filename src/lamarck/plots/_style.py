@@ -29,6 +29,9 @@ EXTINCT = "#C9C9C9"
 _ENTRY = 1.95
 """Inches that an entry of the legend takes."""
 
+_NAME = 30
+"""Characters of a run's name in a caption; of a longer one the end is shown."""
+
 INK = "#222222"
 """For text and for the best so far."""
 
@@ -72,9 +75,14 @@ def thousands(axes: Axes) -> None:
 
 
 def caption(figure: Figure, history: History) -> None:
-    """Says above a figure which run it shows."""
-    name = history.started.info.get("train")
-    figure.suptitle(f"{name}: {history}" if name else f"{history}", x=0.01, ha="left", fontsize=9, color="#555555")
+    """Says above a figure which run it shows, in one line that fits."""
+    settings, name = history.settings, str(history.started.info.get("train", ""))
+    text = f"population of {settings.population_size}, {len(history.copies)} copies"
+    if any(record.finite for record in history.records):
+        text += f", best {history.best.value:.5g} by member {history.best.member} in generation {history.best.generation}"
+    if name:
+        text = f"{name if len(name) <= _NAME else '…' + name[1 - _NAME :]}: {text}"
+    figure.suptitle(text, x=0.01, ha="left", fontsize=9, color="#555555")
 
 
 def key(figure: Figure, strands: Strands, size: int, *, best: bool = False, winner: tuple[str, float] = (COLOURS[0], 2.8)) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lamarck._errors import CheckpointError, CheckpointMissing
-from lamarck.checkpoints import Checkpoints
+from lamarck.checkpoints import Checkpoints, open_checkpoints
 
 __all__ = ["Opened", "check_checkpoints", "check_lasting_checkpoints", "same", "states"]
 
@@ -57,7 +57,11 @@ def check_checkpoints(opened: Opened) -> None:
 
 
 def check_lasting_checkpoints(opened: Opened) -> None:
-    """Checks that a store outlives whoever opened it, and that equal states of one interval get equal names wherever they are put.
+    """Checks that a store outlives whoever opened it.
+
+    1. What one has put, another can get and sweep.
+    2. Equal states of one interval have equal names, wherever they are put.
+    3. Its location opens it anew.
 
     Args:
         opened: Opens a store; opening the same name again gives the same store.
@@ -71,6 +75,7 @@ def check_lasting_checkpoints(opened: Opened) -> None:
     assert one.put(3, 8, state) != name != one.put(4, 7, state), "a state of another interval has another name"
     assert opened("elsewhere").put(3, 7, state) == name, "a name does not depend on the store"
     assert same(two.get(name), state), "what was put by one is got by another"
+    assert open_checkpoints(one.location).names() == one.names(), "a location opens the same store"
     other = one.put(3, 7, {"x": np.arange(3.0), "step": 8})
     assert other != name, "another state has another name"
     assert two.sweep([name], among=[other]) == [other], "one may sweep what another has put"
