@@ -1,4 +1,4 @@
-"""More than a minute of murder: workers and parents killed at random, checkpoints truncated, the disk full. Nothing acknowledged may be lost."""
+"""More than a minute of murder: workers and parents killed at random, checkpoints truncated, a full disk. Nothing acknowledged may be lost."""
 
 import os
 import random

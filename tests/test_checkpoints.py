@@ -120,7 +120,7 @@ def test_any_state_comes_back_as_it_was(state):
 
 @given(trees, trees)
 def test_equal_bytes_are_equal_states(one, two):
-    names = [container.packed(0, 0, state)[0] for state in (one, two)]
+    names = [container.packed(0, 0, state).name() for state in (one, two)]
     assert (names[0] == names[1]) == same(one, two)
 
 

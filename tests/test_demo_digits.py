@@ -267,6 +267,8 @@ def test_the_table_shows_every_seed_and_the_schedule(small):
     assert lines[0] == "5 members x 4 generations x 6 steps, 2 seeds; mean and 95 % confidence interval (Student's t)"
     assert all(any(line.startswith(metric) for line in lines) for metric in METRICS)
     assert f"{result.outcomes[0].test.loss:.3f}" in text
+    heads = [line.split()[1:] for line in lines if line.startswith("steps")]
+    assert heads == [" ".join(SPACE.names).replace("_", " ").split()]
     assert sum(" to " in line for line in lines) == len(result.of(PBT)[0].history.schedule())
     assert max(map(len, lines)) <= 120
 

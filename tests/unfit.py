@@ -191,11 +191,30 @@ def raises(worker):
 
 
 def raises_when_restored(worker):
-    fresh = {}
-    worker.track(x=(lambda: {"x": np.ones(1)}, lambda state: fresh["built"].update(state)))
-    worker.on_fresh(lambda _: fresh.update(built={}))
+    """The weights are made in the first interval, so that in a new process there is nothing to load into."""
+    weights = {}
+
+    def load(state):
+        for name, value in state.items():
+            weights[name][:] = value
+
+    worker.track(weights=(lambda: weights, load))
     for interval in worker:
-        interval.report(0.0)
+        weights.setdefault("w", np.zeros(3))
+        for rows in interval.rng.integers(len(DATA), size=(len(interval.steps), 8)):
+            weights["w"] -= interval.hparams["lr"] * gradient(weights["w"], rows)
+        interval.report(-loss(weights["w"]))
+
+
+def raises_above(worker):
+    weights = np.zeros(3)
+    worker.track(weights=weights)
+    for interval in worker:
+        if interval.hparams["lr"] > 0.05:
+            raise ValueError("too fast")
+        for rows in interval.rng.integers(len(DATA), size=(len(interval.steps), 8)):
+            weights -= interval.hparams["lr"] * gradient(weights, rows)
+        interval.report(-loss(weights))
 
 
 def returns_early(worker):
@@ -228,8 +247,11 @@ def noisy_without_its_optimizer(worker):
     weights, dice = np.zeros(3), random.SystemRandom()
     optimizer = Momentum(weights)
     worker.track(weights=weights)
-    loop(worker, weights, optimizer, lambda interval: (rows for rows in drawn(interval.rng) if dice.random() < 2))
-    del dice
+    for interval in worker:
+        optimizer.param_groups[0]["lr"] = interval.hparams["lr"]
+        for rows in interval.rng.integers(len(DATA), size=(len(interval.steps), 8)):
+            optimizer.step(gradient(weights, rows) * (1 + 1e-9 * dice.random()))
+        interval.report(-loss(weights))
 
 
 def diverges(worker):
@@ -238,3 +260,17 @@ def diverges(worker):
     for interval in worker:
         x *= np.nan * interval.hparams["lr"]
         interval.report(float(x[0]))
+
+
+WORDS = "the quick brown fox jumps over a lazy dog and then it runs far away from all of us who watch".split()
+
+
+def order_of_a_set(worker):
+    """Which column belongs to which word is another matter in each process."""
+    vocabulary = list(set(WORDS))
+    weights = np.zeros(len(vocabulary))
+    worker.track(weights=weights)
+    for interval in worker:
+        for row in interval.rng.integers(len(WORDS), size=len(interval.steps)):
+            weights[vocabulary.index(WORDS[row])] += interval.hparams["lr"] * row
+        interval.report(float(np.arange(len(weights)) @ weights))

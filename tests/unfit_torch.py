@@ -37,8 +37,8 @@ def right(worker):
         interval.report(interval_of(model, optimizer, interval.steps))
 
 
-def parameters_only(worker):
-    """The running statistics of batch norm are buffers, not parameters."""
+def two_faults(worker):
+    """Batch norm's running statistics, which are buffers, are not tracked; and the rate is set in the first interval only."""
     model = network()
     optimizer = torch.optim.Adam(model.parameters())
 
@@ -48,15 +48,6 @@ def parameters_only(worker):
                 parameter.copy_(state[name])
 
     worker.track(parameters=(lambda: dict(model.named_parameters()), load), optimizer=optimizer)
-    for interval in worker:
-        set_hparams(optimizer, lr=interval.hparams["lr"])
-        interval.report(interval_of(model, optimizer, interval.steps))
-
-
-def rate_set_once(worker):
-    model = network()
-    optimizer = torch.optim.Adam(model.parameters())
-    worker.track(model=model, optimizer=optimizer)
     fresh = True
     for interval in worker:
         if fresh:

@@ -137,6 +137,7 @@ class _Study:
             )
 
     def _repeat(self, first: Outcome, suspects: tuple[Seen, ...]) -> None:
+        # A new interpreter in everything, because forked ones share what is drawn once for all of them, such as the order of sets.
         again = self._attempt("train the same again", self.plan.unbroken(), method="spawn", probe=self.saved[self.plan.saved])
         experiment = self._compared("the same again, in a new process", again)
         self.noise = judge.Noise.of(experiment.differences)
@@ -144,7 +145,7 @@ class _Study:
             self.findings.append(judge.unrepeatable(experiment, judge.unlike(first, again, self.plan.split - 1), suspects))
 
     def _restore(self, suspects: tuple[Seen, ...], lossy: tuple[Difference, ...]) -> None:
-        resumed = self._attempt("restore in a new process", self.plan.resumed(), method="spawn")
+        resumed = self._attempt("restore in a new process", self.plan.resumed())
         restored = self._compared("restored in a new process", resumed)
         second = self._attempt("train after another member", self.plan.second())
         leaks = [self._compared("from nothing, after another member", second)]

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, final
 
 from lamarck._errors import CheckpointError, CheckpointMissing
 from lamarck.checkpoints.base import Checkpoints
-from lamarck.checkpoints.format import SUFFIX, Part, checked_name, is_name, packed, unpacked
+from lamarck.checkpoints.format import SUFFIX, Packed, checked_name, is_name, packed, unpacked
 
 __all__ = ["FolderCheckpoints"]
 
@@ -52,16 +52,14 @@ class FolderCheckpoints(Checkpoints):
 
     def put(self, member: int, generation: int, state: Any) -> str:
         """Keeps a state; when this returns it is on the disk. See `Checkpoints.put`."""
-        name, parts = packed(member, generation, state)
-        target = self._file(name)
-        size = sum(len(part) for part in parts)
-        with _explained(target, "written"):
-            if not (target.exists() and target.stat().st_size == size):
+        file = packed(member, generation, state)
+        with _explained(self.path / file.whose, "written"):
+            if file.hashing or not self._holds(file):  # what takes long to hash is written meanwhile
                 if not self.path.is_dir():
                     _make(self.path)
-                self._write(target, parts)
+                self._write(file)
             _sync(self.path)  # even if the file was there: who wrote it may have been killed before this
-        return name
+        return file.name()
 
     def get(self, name: str) -> Any:
         """Returns a state, if its bytes are those that were saved; see `Checkpoints.get`."""
@@ -101,15 +99,19 @@ class FolderCheckpoints(Checkpoints):
         with _explained(self.path, "listed"):
             return [file.name for file in self.path.iterdir()] if self.path.is_dir() else []
 
-    def _write(self, target: Path, parts: list[Part]) -> None:
-        unfinished, file = _new_locked(target)
+    def _holds(self, file: Packed) -> bool:
+        target = self._file(file.name())
+        return target.exists() and target.stat().st_size == file.size
+
+    def _write(self, file: Packed) -> None:
+        unfinished, stream = _new_locked(self.path / file.whose)
         try:
-            with file:
-                for part in parts:
-                    file.write(part)
-                file.flush()
-                os.fsync(file.fileno())
-                unfinished.rename(target)
+            with stream:
+                for part in file.parts:
+                    stream.write(part)
+                stream.flush()
+                os.fsync(stream.fileno())
+                unfinished.rename(self._file(file.name()))
         except BaseException:
             with suppress(OSError):
                 unfinished.unlink()

@@ -14,7 +14,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +25,19 @@ from lamarck._errors import CheckpointDamaged, CheckpointError, CheckpointMissin
 from lamarck.checkpoints.leaves import WIDTHS, Leaf
 from lamarck.checkpoints.tree import flatten, unflatten
 
-__all__ = ["SUFFIX", "Part", "checked_name", "is_name", "packed", "unpacked"]
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+__all__ = ["SUFFIX", "Packed", "Part", "checked_name", "is_name", "packed", "unpacked"]
 
 SUFFIX = ".safetensors"
 """What is added to a checkpoint's name to make a file's."""
 
 _VERSION = 1
 _HEADER = 100_000_000
+_LONG = 1 << 22
+"""Bytes that take a millisecond to hash, far more than to start a thread."""
+
 _NAME = re.compile(r"[0-9]{4,}-[0-9]{5,}-[0-9a-f]{16}")
 
 Part = bytes | memoryview
@@ -40,16 +48,13 @@ class _Stream(Protocol):
     def readinto(self, buffer: memoryview, /) -> int | None: ...
 
 
-def packed(member: int, generation: int, state: Any) -> tuple[str, list[Part]]:
-    """Turns a state into a name and a file.
-
-    The name holds member, generation and 64 bits of the file's BLAKE3 hash, e.g. ``"0003-00007-9f86d081884c7d65"``. It is not the hash alone,
-    because then two members with equal weights would share a file, and one could be given the name anew while a sweep deletes it for the other.
+def packed(member: int, generation: int, state: Any) -> Packed:
+    """Turns a state into a file and its name.
 
     Args:
         member: Whose state it is.
         generation: At the end of which interval.
-        state: The state; nobody may change it until the parts are written, because they share its memory.
+        state: The state; nobody may change it until the file is written and named, because its memory is shared.
 
     Raises:
         CheckpointError: If the state cannot be kept, or member or generation are negative.
@@ -68,11 +73,7 @@ def packed(member: int, generation: int, state: Any) -> tuple[str, list[Part]]:
     text += b" " * (-len(text) % 8)
     if len(text) > _HEADER:
         raise CheckpointError(f"the state's structure takes {len(text):,} bytes; at most {_HEADER:,} are allowed: keep long lists in arrays")
-    parts: list[Part] = [len(text).to_bytes(8, "little"), text, *(leaf.data.data for _, leaf in ordered)]
-    digest = _hasher()
-    for part in parts:
-        digest.update(part)
-    return f"{member:04d}-{generation:05d}-{_short(digest)}", parts
+    return Packed(f"{member:04d}-{generation:05d}", [len(text).to_bytes(8, "little"), text, *(leaf.data.data for _, leaf in ordered)])
 
 
 def unpacked(name: str, stream: _Stream, size: int, where: str) -> Any:
@@ -97,7 +98,7 @@ def unpacked(name: str, stream: _Stream, size: int, where: str) -> Any:
         for key, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
             shape = tuple(entry["shape"])
             leaves[key] = Leaf(entry["dtype"], shape, reader.take(math.prod(shape) * WIDTHS[entry["dtype"]]))
-        sound = reader.left == 0 and _short(reader.digest) == name.rpartition("-")[2]
+        sound = reader.left == 0 and reader.digest.short() == name.rpartition("-")[2]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         sound = False
     if not sound:
@@ -123,11 +124,67 @@ def checked_name(name: str) -> str:
     return name
 
 
+class _Digest:
+    """BLAKE3 of stretches in their order; from the first long one on in a thread, beside whoever brings the next."""
+
+    def __init__(self) -> None:
+        self._blake = require("blake3", "durable", "A checkpoint that lasts").blake3()
+        self._update: Callable[[Part], object] = self._blake.update
+        self._thread: Executor | None = None
+
+    def update(self, stretch: Part) -> None:
+        if self._thread is None and len(stretch) >= _LONG:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._thread = ThreadPoolExecutor(1)
+            self._update = partial(self._thread.submit, self._blake.update)
+        self._update(stretch)
+
+    @property
+    def beside(self) -> bool:
+        return self._thread is not None
+
+    def short(self) -> str:
+        if self._thread is not None:
+            self._thread.shutdown()
+        return str(self._blake.hexdigest(length=8))
+
+
+@final
+class Packed:
+    """A file in the making. Hashing goes on beside whoever writes it.
+
+    The name holds member, generation and 64 bits of the file's BLAKE3 hash, e.g. ``"0003-00007-9f86d081884c7d65"``. It is not the hash alone,
+    because then two members with equal weights would share a file, and one could be given the name anew while a sweep deletes it for the other.
+
+    Args:
+        whose: The beginning of the name: member and generation.
+        parts: The file.
+
+    Attributes:
+        size: Bytes of the file.
+        hashing: Whether the file is so large that its name may take a while.
+    """
+
+    __slots__ = ("_digest", "hashing", "parts", "size", "whose")
+
+    def __init__(self, whose: str, parts: list[Part]) -> None:
+        self.whose, self.parts, self.size = whose, parts, sum(map(len, parts))
+        self._digest = _Digest()
+        for part in parts:
+            self._digest.update(part)
+        self.hashing = self._digest.beside
+
+    def name(self) -> str:
+        """Returns the name, when all is hashed."""
+        return f"{self.whose}-{self._digest.short()}"
+
+
 class _Reader:
     """Reads a file piece by piece, each into memory of its own, and hashes what it reads."""
 
     def __init__(self, stream: _Stream, size: int) -> None:
-        self.stream, self.left, self.digest = stream, size, _hasher()
+        self.stream, self.left, self.digest = stream, size, _Digest()
 
     def take(self, size: int) -> NDArray[np.uint8]:
         if not 0 <= size <= self.left:
@@ -135,18 +192,10 @@ class _Reader:
         piece = np.empty(size, dtype=np.uint8)
         view, done = piece.data, 0
         while done < size:
-            got = self.stream.readinto(view[done:])
+            got = self.stream.readinto(view[done : done + _LONG])
             if not got:
                 raise ValueError("the file has become shorter")
+            self.digest.update(view[done : done + got])
             done += got
         self.left -= size
-        self.digest.update(piece)
         return piece
-
-
-def _hasher() -> Any:
-    return require("blake3", "durable", "A checkpoint that lasts").blake3()
-
-
-def _short(digest: Any) -> str:
-    return str(digest.hexdigest(length=8))

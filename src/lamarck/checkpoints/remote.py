@@ -52,15 +52,15 @@ class RemoteCheckpoints(Checkpoints):
 
     def put(self, member: int, generation: int, state: Any) -> str:
         """Keeps a state; when this returns the store has it. See `Checkpoints.put`."""
-        name, parts = packed(member, generation, state)
-        size = sum(len(part) for part in parts)
+        file = packed(member, generation, state)
+        name = file.name()
         with _explained(self._shown(name), "written"):
-            if self._size(name) != size:
+            if self._size(name) != file.size:
                 try:
-                    self._upload(name, parts)
+                    self._upload(name, file.parts)
                 except FileNotFoundError:  # most object stores have no folders; what has them wants them made
                     self._files.makedirs(self._root, exist_ok=True)
-                    self._upload(name, parts)
+                    self._upload(name, file.parts)
         return name
 
     def get(self, name: str) -> Any:

@@ -28,6 +28,7 @@ from lamarck.history import History
 from lamarck.journal import open_journal
 from lamarck.population import Population
 from lamarck.runs import load, open_run, run
+from lamarck.space import Space
 from lamarck.types import Event, Reported, Settings
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def _outcome(job: _Job) -> Outcome:
 
 def _write(outcomes: Sequence[Outcome], out: Path) -> tuple[Path, Path]:
     scores, schedules = out / "digits-scores.csv", out / "digits-schedules.csv"
-    names = list(outcomes[0].history.best.hparams)
+    names = _names(outcomes[0].history)
     with scores.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["method", "seed", "member", "generation", "step", *METRICS])
@@ -267,11 +268,16 @@ def render(result: DigitsResult) -> str:
         means.append([metric, _interval(one), _interval(two), _interval(one - two, "+")])
     seeds = [["test loss", *(f"seed {outcome.seed}" for outcome in result.of(first))]]
     seeds += [[method.label, *(f"{loss:.3f}" for loss in result.sample("test loss", method))] for method in METHODS]
-    names = list(shown.history.best.hparams)
+    names = _names(shown.history)
     schedule = [["steps", *(name.replace("_", " ") for name in names)]]
     schedule += [[f"{piece.start} to {piece.until}", *(f"{piece.hparams[name]:.3g}" for name in names)] for piece in shown.history.schedule()]
     found = f"Schedule of the network that {first.label} selected, seed {shown.seed}"
     return "\n".join([head, "", *_aligned(means), "", *_aligned(seeds), "", found, "", *_aligned(schedule), ""])
+
+
+def _names(history: History) -> tuple[str, ...]:
+    """In the order of the space; that of a configuration says nothing."""
+    return Space.from_dict(history.started.space).names
 
 
 def _interval(sample: NDArray[np.float64], sign: str = "") -> str:

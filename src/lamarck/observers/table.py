@@ -1,8 +1,8 @@
 """One row for each report, as a file that any tool reads: CSV or JSON lines.
 
-A row is in the file before the next interval is handed out: it is opened, added to and closed again, so that there is nothing to flush or close,
-and a process that is killed leaves whole rows behind it, at most the last one torn. It is not forced onto the disk as the journal is: what a
-machine loses when its power fails can be made from the journal, by `History.table`.
+For each row the file is opened, added to and closed again, so that there is nothing to flush or to close, and a process that is killed leaves
+whole rows behind it, at most the last one torn. Rows are not forced onto the disk as the journal is: what a machine loses when its power fails
+can be made from the journal again, by `History.table`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Row = dict[str, Any]
 class RowObserver(abc.ABC):
     """Writes one row for each report.
 
-    A new run begins the file anew. A resumed run goes on with it, after putting it in order: rows that the journal does not know and a torn last one
-    are dropped, and the newest reports are added if they are missing. So no report is in it twice, and after a kill none is left out.
+    A new run begins the file anew. A resumed run goes on with it, after putting it in order: rows that the journal does not know and a torn last
+    one are dropped, and the newest reports are added if a kill has kept them out. No report is in it twice.
 
     Args:
         path: The file. Its folder must exist.
@@ -41,7 +41,7 @@ class RowObserver(abc.ABC):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(path).resolve()
         if not self.path.parent.is_dir() or self.path.is_dir():
             raise SettingsError(f"path: got {str(path)!r}; it must be a file in a folder that exists")
         self._in_order = False
@@ -83,8 +83,11 @@ class RowObserver(abc.ABC):
     def _replace(self, rows: Sequence[Row], names: Iterable[str]) -> None:
         """Writes the whole file, at once or not at all."""
         draft = self.path.with_name(f"{self.path.name}.draft")
-        draft.write_text(self._head(rows, names) + self._text(rows), encoding="utf-8", newline="")
-        draft.replace(self.path)
+        try:
+            draft.write_text(self._head(rows, names) + self._text(rows), encoding="utf-8", newline="")
+            draft.replace(self.path)
+        finally:
+            draft.unlink(missing_ok=True)
         self._in_order = True
 
     @staticmethod
@@ -119,8 +122,8 @@ class CsvObserver(RowObserver):
     """Writes a CSV file: a header, then a line for each report.
 
     Columns are ``member``, ``generation``, ``step``, ``value``, ``checkpoint``, ``parent_member``, ``parent_generation``, and one
-    ``hparams.<name>`` for each hyperparameter, empty where it is inactive. Samples and metrics, which differ from report to report, are in the JSON
-    lines of `JsonlObserver`.
+    ``hparams.<name>`` for each hyperparameter, empty where it is inactive. Samples and metrics, which differ from report to report, are in the
+    JSON lines of `JsonlObserver`.
 
     Args:
         path: See `RowObserver`.
@@ -131,7 +134,8 @@ class CsvObserver(RowObserver):
         ...     worker.track(x=(lambda: 0, lambda state: None))
         ...     for interval in worker:
         ...         interval.report(0.5)
-        >>> history = lk.run(train, lk.Space(n=lk.Int(1, 2)), population_size=2, interval=5, generations=1, observers=[CsvObserver("run.csv")])
+        >>> rows, space = CsvObserver("run.csv"), lk.Space(n=lk.Int(1, 2))
+        >>> history = lk.run(train, space, population_size=2, interval=5, generations=1, initial=[{"n": 2}, {"n": 1}], observers=[rows])
         >>> print(Path("run.csv").read_text())
         member,generation,step,value,checkpoint,parent_member,parent_generation,hparams.n
         0,0,5,0.5,0-0,,,2
@@ -154,7 +158,7 @@ class CsvObserver(RowObserver):
 
     def _head(self, rows: Sequence[Row], names: Iterable[str]) -> str:
         fixed = ["member", "generation", "step", "value", "checkpoint", "parent_member", "parent_generation"]
-        self._columns = list(dict.fromkeys([*fixed, *(f"hparams.{name}" for name in names), *(name for row in rows for name in row)]))
+        self._columns = list(dict.fromkeys([*fixed, *(name for row in rows for name in row), *(f"hparams.{name}" for name in names)]))
         return self._text([{name: name for name in self._columns}])
 
     def _text(self, rows: Sequence[Row]) -> str:
@@ -163,8 +167,11 @@ class CsvObserver(RowObserver):
         return text.getvalue()
 
     def _read(self, text: str) -> Iterable[Row]:
-        rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-        return (row for row in rows if None not in row and None not in row.values())
+        rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""), strict=True)
+        try:
+            yield from (row for row in rows if None not in row and None not in row.values())
+        except csv.Error:  # torn within quotes
+            return
 
 
 @final
@@ -172,8 +179,8 @@ class JsonlObserver(RowObserver):
     """Writes JSON lines: an object for each report.
 
     Its keys are ``member``, ``generation``, ``step``, ``value``, ``checkpoint``, ``parent`` (``[member, generation]`` or null), ``hparams``,
-    ``metrics`` and ``samples``. JSON has no NaN and no infinity: they are null, and the journal knows which. A report that is added after a kill
-    has no metrics.
+    ``metrics`` and ``samples``. JSON has no NaN and no infinity: they are null, and the journal knows which. A report that is added after a
+    kill has no metrics.
 
     Args:
         path: See `RowObserver`.
@@ -184,7 +191,8 @@ class JsonlObserver(RowObserver):
         ...     worker.track(x=(lambda: 0, lambda state: None))
         ...     for interval in worker:
         ...         interval.report(0.5, metrics={"loss": 0.25})
-        >>> history = lk.run(train, lk.Space(n=lk.Int(1, 2)), population_size=1, interval=5, generations=1, observers=[JsonlObserver("run.jsonl")])
+        >>> rows, space = JsonlObserver("run.jsonl"), lk.Space(n=lk.Int(1, 2))
+        >>> history = lk.run(train, space, population_size=1, interval=5, generations=1, observers=[rows])
         >>> json.loads(Path("run.jsonl").read_text())["metrics"]
         {'loss': 0.25}
     """

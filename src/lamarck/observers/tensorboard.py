@@ -25,10 +25,10 @@ class TensorBoardObserver:
 
     Each member is a run of its own, ``member-003``, with the scalars ``value``, ``hparams/<name>`` and ``metrics/<name>`` at the step that it
     reported, so that TensorBoard draws the members over each other. Hyperparameters that are no numbers have no curve. When the run is over, the
-    hyperparameters that each member ended with go to the HPARAMS tab.
+    hyperparameters that each member ended with, and its last value, go to the HPARAMS tab.
 
-    A new run removes what a former one has written to the folder by this observer, and nothing else. A resumed run goes on. Files are opened, added to
-    and closed again for each report: a thousand members need no thousand open files, and no thread is started.
+    A new run removes what a former one has written to the folder by this observer, and nothing else. A resumed run goes on. For each report a file
+    is opened, added to and closed again: a thousand members need no thousand open files, and no thread is started.
 
     Args:
         folder: Where to; it is made if it does not exist.
@@ -53,19 +53,20 @@ class TensorBoardObserver:
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise SettingsError(f"folder: got {str(folder)!r}, which is a file; it must be a folder, which may be a new one")
-        # TensorBoard's own writer of records and messages: a fifth of what PyTorch's, which uses the same, takes to import.
+        # TensorBoard's own records and messages. PyTorch's writer is made of the same, takes seven times as long to import and starts threads.
         self._writer = _module("summary.writer.record_writer").RecordWriter
         self._event = _module("compat.proto.event_pb2").Event
         self._hparams = _module("plugins.hparams.summary_v2")
         self._began = time.time()
-        self._file = f"events.out.tfevents.{int(self._began):010d}.{socket.gethostname()}.{os.getpid()}.{next(_FILES)}.{_SUFFIX}"
+        self._file = _new_name()
 
     def __call__(self, event: Event, population: Population) -> None:
         """Takes in an event."""
         match event:
             case Started():
-                for old in self.folder.glob(f"**/events.out.tfevents.*.{_SUFFIX}"):
-                    old.unlink()
+                for run in ("", "member-*/"):
+                    for old in self.folder.glob(f"{run}events.out.tfevents.*.{_SUFFIX}"):
+                        old.unlink()
             case Reported():
                 record = population.members[event.report.member].last
                 assert record is not None
@@ -78,7 +79,7 @@ class TensorBoardObserver:
                 last = [member.last for member in population.members if member.last is not None]
                 self._write("", self._event(wall_time=time.time(), summary=self._experiment(last)))
                 for record in last:
-                    hparams = {name: value if isinstance(value, bool | int | float | str) else str(value) for name, value in record.hparams.items()}
+                    hparams = {name: str(value) if value is None else value for name, value in record.hparams.items()}
                     summary = self._hparams.hparams_pb(hparams, trial_id=_run(record.member), start_time_secs=self._began)
                     self._write(_run(record.member), self._event(wall_time=time.time(), summary=summary))
 
@@ -95,15 +96,23 @@ class TensorBoardObserver:
         begun = path.exists()
         if not begun:
             folder.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            writer = self._writer(file)
-            if not begun:
-                writer.write(self._event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
-            writer.write(message.SerializeToString())
+        try:
+            with path.open("ab") as file:
+                writer = self._writer(file)
+                if not begun:
+                    writer.write(self._event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+                writer.write(message.SerializeToString())
+        except OSError:
+            self._file = _new_name()  # TensorBoard reads no further than a torn record, but goes on with the next file
+            raise
 
 
 def _module(name: str) -> Any:
     return require(f"tensorboard.{name}", "tensorboard", "TensorBoardObserver")
+
+
+def _new_name() -> str:
+    return f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_FILES):04d}.{_SUFFIX}"
 
 
 def _run(member: int) -> str:
