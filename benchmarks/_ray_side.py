@@ -106,7 +106,9 @@ def main() -> None:
         tune_config=tune.TuneConfig(
             scheduler=scheduler, metric="score", mode="max", num_samples=asked["size"], reuse_actors=best, time_budget_s=asked["seconds"]
         ),
-        run_config=tune.RunConfig(storage_path=str(folder / "results-of-ray"), name="toy", callbacks=[Notes(folder / "results", began)], verbose=0),
+        run_config=tune.RunConfig(
+            storage_path=str(folder / "results-of-ray"), name="toy", callbacks=[Notes(folder / "results", began)], verbose=0
+        ),
     )
     tuner.fit()
     (folder / "result").write_text(json.dumps({"fit": time.perf_counter() - began}))

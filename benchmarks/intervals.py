@@ -1,8 +1,8 @@
 """What an interval costs in a worker process: from the report to the next interval, with journal and checkpoints on the disk.
 
-The training is nothing at all, so that only the overhead is left: the state is packed, hashed, written, flushed and renamed, the report goes to
-the parent, the parent decides and commits, the answer comes back, and the next member's state is read, checked and put in place. With 16 members
-on 2 workers every interval belongs to another member than the one before, so nothing is left out.
+The training is nothing at all, so that only the overhead is left: the state is packed, hashed, written, flushed and renamed, the report goes
+to the parent, the parent decides and commits, the answer comes back, and the next member's state is read, checked and put in place. With 16
+members on 2 workers every interval belongs to another member than the one before, so nothing is left out.
 
 In turn with the runs the same machine does by hand, in one process, what an interval cannot do without: a round trip through a pipe to another
 process, a flushed commit to SQLite, and a small file written under a temporary name, flushed and renamed.
@@ -25,9 +25,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
-from _common import machine, save, table
 
 import lamarck as lk
+from _common import machine, save, table
 from lamarck.types import Report, Reported
 
 MEMBERS, WORKERS, NUMBERS = 16, 2, 1000
@@ -39,9 +39,9 @@ def train(worker: lk.Worker) -> None:
     """Trains nothing, and tells with each report how long the way from the last one took."""
     weights = np.zeros(NUMBERS, dtype=np.float32)
     worker.track(weights=weights)
-    began = None
+    began: float | None = None
     for interval in worker:
-        seconds = {} if began is None else {"seconds": time.perf_counter() - began}
+        seconds: dict[str, float] = {} if began is None else {"seconds": time.perf_counter() - began}
         weights += 1
         began = time.perf_counter()
         interval.report(interval.hparams["lr"], metrics=seconds)
@@ -147,8 +147,9 @@ def report(seconds: Mapping[str, Sequence[float]]) -> str:
     floor = sum(statistics.median(seconds[task]) for task in (hand[0], hand[2], hand[3]))
     means = [statistics.median(seconds[mode]) for mode in modes]
     return (
-        f"Milliseconds from a report to the next interval in a worker process: {MEMBERS} members on {WORKERS} workers, a state of {4 * NUMBERS:,} bytes\n"
-        "that is saved with each report and restored for each interval, journal and checkpoints on the disk. Below, the same machine by hand, in turn.\n\n"
+        f"From a report to the next interval in a worker process: {MEMBERS} members on {WORKERS} workers, a state of {4 * NUMBERS:,} bytes\n"
+        "that is saved with each report and restored for each interval, journal and checkpoints on the disk. Below, the same machine by\n"
+        "hand, in turn.\n\n"
         f"{table(['', 'median, ms', '95th percentile', 'least', 'measured'], rows)}\n\n"
         f"The round trip, the commit and the file together take {ms(floor)} ms at the median; "
         f"an interval takes {means[0] / floor:.1f} times that, and {means[1] / floor:.1f} times where nobody waits.\n"

@@ -2,11 +2,12 @@
 
 Ray Tune is installed into an environment of its own, which this script makes the first time (about 650 MB); it is no dependency of the project.
 
-1. The toy quadratic: two numbers, 100 iterations, a decision every 4, so that nothing but overhead is measured. Ray Tune runs with its default
-   settings (function interface) and with its best (class interface, actors reused; asynchronous is the default). It is stopped after 80 s and
-   compared up to as many iterations as it had then. This library runs as it does by default: synchronous, every report in a journal on the disk.
-2. Large checkpoints: 4 members on 2 workers, and every second interval begins with another member's weights. Beside it, in the same processes and
-   in turn, the same bytes are written to a new file and fsynced once, and read into new memory once, by hand.
+1. The toy quadratic: two numbers, 100 iterations, a decision every 4, so that nothing but overhead is measured. Ray Tune runs with its
+   default settings (function interface) and with its best (class interface, actors reused); asynchronous is the default. It is stopped after
+   80 s and compared up to as many iterations as it had then. This library runs as it does by default: synchronous, each report in a journal on
+   the disk.
+2. Large checkpoints: 4 members on 2 workers, and every second interval begins with another member's weights. Beside it, in the same processes
+   and in turn, the same bytes are written to a new file and fsynced once, and read into new memory once, by hand.
 
     python benchmarks/ray_tune.py [--env .cache/ray-env] [--seconds 80] [--sizes 2 8 32 128] [--megabytes 10 100] [--quick]
 """
@@ -69,7 +70,7 @@ def installed(env: Path) -> Path:
     python = env.absolute() / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", env], check=True)
-    asks = [python, "-c", f"import ray.tune; assert ray.__version__ == {VERSION!r}"]
+    asks: list[str | Path] = [python, "-c", f"import ray.tune; assert ray.__version__ == {VERSION!r}"]
     if subprocess.run(asks, capture_output=True, check=False).returncode:
         subprocess.run([python, "-m", "pip", "install", "--quiet", f"ray[tune]=={VERSION}"], check=True)
     return python
@@ -84,7 +85,7 @@ def run(python: Path | str, side: str, limit: float, **asked: Any) -> Outcome:
         result, results = folder / "result", folder / "results"
         if not result.exists() and not results.exists():
             raise RuntimeError(f"{side} {said} ended with {took.code}:\n{(folder / 'err').read_text()[-3000:]}")
-        whole = json.loads(result.read_text()) if result.exists() else {"fit": math.nan}
+        whole: dict[str, Any] = json.loads(result.read_text()) if result.exists() else {"fit": math.nan}
         left = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
         if results.exists():
             return of_ray(whole["fit"], [json.loads(line) for line in results.read_text().splitlines()], took, left)
@@ -162,7 +163,14 @@ def told_whole(outcomes: Mapping[int, Mapping[str, list[Outcome]]]) -> str:
         cells = [f"{outcome.seconds:.3f} / {outcome.watched.seconds:.2f}" for outcome in middles]
         scripts = [f"{each[how][0].watched.seconds:.1f}" for how in RAY]
         rows.append([str(size), *cells, f"{1e3 * middle(each['bare']).seconds:.1f}", *scripts])
-    header = ["members", "2 processes: run / script, s", "inline: run / script, s", "bare loop, ms", "Ray default: script, s", "Ray best: script, s"]
+    header = [
+        "members",
+        "2 processes, s: run / script",
+        "inline, s: run / script",
+        "bare loop, ms",
+        "Ray default, s: script",
+        "Ray best, s: script",
+    ]
     return table(header, rows)
 
 
@@ -180,7 +188,7 @@ def told_memory(outcomes: Mapping[int, Mapping[str, list[Outcome]]]) -> str:
             cells += [f"{it.watched.written / 1e6:.1f}", f"{it.left / 1e6:.1f}", str(it.reached[-1][1])]
             cells += ["" if how in RAY else f"{less:.1f}", f"10: {verdict(less >= 10)}" if how == "processes" else ""]
             rows.append([f"{size}, {'Ray ' * (how in RAY)}{how}", *cells])
-    header = ["members", "PSS, MB", "RSS, MB", "processes", "beside training, MB", "written, MB", "left, MB", "iterations", "times less", "target"]
+    header = ["members", "PSS, MB", "RSS, MB", "processes", "beside training", "written, MB", "left, MB", "iterations", "times less", "target"]
     return table(header, rows)
 
 
@@ -194,7 +202,7 @@ def told_copies(heavy: Mapping[int, Mapping[str, Outcome]]) -> str:
     for size, each in heavy.items():
         write, read = each["processes"].by_hand
         floor = statistics.median([a + b for a, b in zip(write, read, strict=True)])
-        rows.append([f"{size} MB, by hand: write and fsync, read", f"{1e3 * floor:.0f}", f"{some(write)} + {some(read)}", "1.00", ""])
+        rows.append([f"{size} MB, by hand", f"{1e3 * floor:.0f}", f"{some(write)} + {some(read)}", "1.00", ""])
         for how, name in (("processes", "2 processes"), ("best", "Ray best")):
             copies, others = each[how].between
             ratio = statistics.median(copies) / floor if copies else math.nan
@@ -207,16 +215,18 @@ def text(outcomes: Mapping[int, Mapping[str, list[Outcome]]], heavy: Mapping[int
     """The result, as Markdown."""
     return (
         f"## The toy, {STEPS} iterations, a decision every {INTERVAL}\n\n"
-        f"Ray Tune {VERSION} was stopped after {limit:g} s. Seconds from the call that trains, with the start of its workers, to as many iterations as\n"
-        "Ray Tune had; this library's are medians of several runs, and its journal and checkpoints were on the disk. Ray Tune tells of every iteration,\n"
-        f"this library of every interval of {INTERVAL}, as either is made to.\n\n"
+        f"Ray Tune {VERSION} was stopped after {limit:g} s. Seconds from the call that trains, with the start of its workers, to as many\n"
+        "iterations as Ray Tune had; this library's are medians of several runs, and its journal and checkpoints were on the disk. Ray Tune\n"
+        f"tells of every iteration, this library of every interval of {INTERVAL}, as either is made to.\n\n"
         f"{told_time(outcomes)}\n\nThis library to the end, and every script with the start of Python and of Ray:\n\n{told_whole(outcomes)}\n\n"
-        "Memory is the peak over time of all processes together; shared pages count once in PSS. Beside training is what is above the bare loop's,\n"
-        "one process of Python with NumPy. Written is what the kernel sent to the disk for these processes, left is the size of all files at the end.\n"
-        f"Ray Tune's bytes are those of the iterations that it had reached.\n\n{told_memory(outcomes)}\n\n"
-        "## Large checkpoints\n\nMedian milliseconds in a worker from the end of one piece of training to the beginning of the next: save, report, decide, restore.\n"
-        "4 members share 2 workers, so a member that copies nobody is restored too. By hand, in the same processes and in turn: the same bytes to a new\n"
-        "file with fsync, and from there into new memory. Ray Tune does not fsync, and saves only members that others may copy or that pause.\n\n"
+        "Memory is the peak over time of all processes together; shared pages count once in PSS. Beside training is PSS above that of the\n"
+        "bare loop, one process of Python with NumPy. Written is what the kernel sent to the disk for these processes; left is the size\n"
+        f"of all files at the end. Ray Tune's bytes are those of the iterations that it had reached.\n\n{told_memory(outcomes)}\n\n"
+        "## Large checkpoints\n\n"
+        "Median milliseconds in a worker from the end of one piece of training to the beginning of the next: save, report, decide, restore.\n"
+        "4 members share 2 workers, so a member that copies nobody is restored too. By hand, in the same processes and in turn: the same\n"
+        "bytes to a new file with fsync, and from there into new memory. Ray Tune does not fsync, and saves only members that others may copy or\n"
+        "that pause.\n\n"
         f"{told_copies(heavy)}"
     )
 

@@ -2,6 +2,9 @@
 
 import functools
 import importlib
+import os
+import pickle
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -16,15 +19,33 @@ pytestmark = pytest.mark.slow
 HERE = str(Path(__file__).parent)
 
 
+WITH_PYTORCH = """
+import pickle, sys
+import unfit_torch
+from lamarck.checking import check
+reports = [check(getattr(unfit_torch, name), unfit_torch.space, interval=10) for name in ("right", "two_faults")]
+sys.stdout.buffer.write(pickle.dumps(reports))
+"""
+
+
 @functools.cache
-def checked(name, module="unfit", **settings):
-    """The report about a function in the modules beside this one, which the check's processes import as well."""
+def checked(name, **settings):
+    """The report about a function in the module beside this one, which the check's processes import as well."""
     sys.path.insert(0, HERE)
     try:
-        home = importlib.import_module(module)
-        return check(getattr(home, name), home.space, interval=10, **settings)
+        unfit = importlib.import_module("unfit")
+        return check(getattr(unfit, name), unfit.space, interval=10, **settings)
     finally:
         sys.path.remove(HERE)
+
+
+@pytest.fixture(scope="module")
+def with_pytorch():
+    """Two reports from one process of their own, whose fork server imports PyTorch once."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([HERE, *sys.path]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", WITH_PYTORCH], capture_output=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr.decode()
+    return pickle.loads(done.stdout)
 
 
 def told(finding):
@@ -48,8 +69,10 @@ def test_more_intervals_are_restored_in_the_middle():
     assert [finding.kind for finding in report.faults] == ["restore", "leak"]
 
 
-def test_pytorch_done_right_is_fit():
-    assert checked("right", module="unfit_torch").findings == ()
+def test_pytorch_done_right_is_fit(with_pytorch):
+    right, _ = with_pytorch
+    assert right.findings == ()
+    assert {experiment.result for experiment in right.experiments} == {"identical"}
 
 
 NAMED = [
@@ -96,8 +119,8 @@ def test_each_fault_is_named(name, kind, words):
     assert words in told(found[0])
 
 
-def test_several_faults_in_pytorch_are_told_apart():
-    report = checked("two_faults", module="unfit_torch")
+def test_several_faults_in_pytorch_are_told_apart(with_pytorch):
+    _, report = with_pytorch
     faults = {finding.kind: told(finding) for finding in report.faults}
     assert "model in two_faults(), a module (Sequential): 1.running_mean, 1.running_var, 1.num_batches_tracked" in faults["restore"]
     assert "all that is tracked is the same" in faults["restore"]

@@ -91,7 +91,7 @@ print(store.put(0, 2, {"x": np.arange(1001)}))
 def test_a_full_disk_changes_nothing_and_says_so(tmp_path):
     said = subprocess.run([sys.executable, "-c", FULL], check=True, capture_output=True, text=True, cwd=tmp_path).stdout.splitlines()
     first, message, second = said
-    assert message.startswith(f"{tmp_path}/a/0000-00001-")
+    assert message.startswith(f"{tmp_path}/a/0000-00001: ")
     assert "could not be written: File too large. Nothing else was changed; if the disk is full, make room and resume" in message
     assert listing(tmp_path / "a") == sorted(f"{name}.safetensors" for name in (first, second))
     store = FolderCheckpoints(tmp_path / "a")

@@ -185,7 +185,7 @@ class History:
     def table(self) -> dict[str, list[Any]]:
         """Returns one row for each report as columns, for ``pandas.DataFrame`` or ``polars.DataFrame``.
 
-        Hyperparameters come as ``hparams.<name>``, ``None`` where they were inactive.
+        Hyperparameters come as ``hparams.<name>`` and further metrics as ``metrics.<name>``, ``None`` where there were none.
         """
         names = sorted({name for record in self.records for name in record.hparams})
         columns: dict[str, list[Any]] = {
@@ -198,7 +198,12 @@ class History:
             "parent_generation": [None if r.parent is None else r.parent[1] for r in self.records],
             "founder": [self.founders[r.key][0] for r in self.records],
         }
-        return columns | {f"hparams.{name}": [r.hparams.get(name) for r in self.records] for name in names}
+        further = sorted({name for record in self.records for name in record.metrics})
+        return (
+            columns
+            | {f"hparams.{name}": [r.hparams.get(name) for r in self.records] for name in names}
+            | {f"metrics.{name}": [r.metrics.get(name) for r in self.records] for name in further}
+        )
 
     def generation(self, generation: int) -> tuple[Record, ...]:
         """Returns the records of one generation, by member."""
@@ -228,4 +233,5 @@ def _record(event: Reported, interval: Interval, settings: Settings) -> Record:
         hparams=interval.hparams,
         parent=interval.parent,
         samples=report.samples,
+        metrics=report.metrics,
     )

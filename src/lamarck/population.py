@@ -11,7 +11,7 @@ thousand members anew for each of a thousand decisions is what makes a populatio
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -44,6 +44,7 @@ class Record:
         hparams: What was trained with.
         parent: Report that the weights came from.
         samples: The single evaluations behind the value.
+        metrics: Further numbers of the report; decisions do not look at them.
         trail: Fitnesses of these weights and their ancestors, oldest first, this one last; at most `TRAIL`.
     """
 
@@ -56,6 +57,7 @@ class Record:
     hparams: HParams
     parent: Key | None
     samples: tuple[float, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
     trail: tuple[float, ...] = ()
 
     @property
@@ -366,6 +368,7 @@ def _reported(population: Population, report: Report) -> Population:
         hparams=interval.hparams,
         parent=interval.parent,
         samples=report.samples,
+        metrics=report.metrics,
         trail=(*member.trail[1 - TRAIL :], fitness),
     )
     generations = population.generations.copy()

@@ -14,8 +14,9 @@ from typing import Any, final
 
 from lamarck._errors import LamarckError, SettingsError, SpaceError, TrainingError
 from lamarck.space import Space
+from lamarck.worker import Worker
 
-__all__ = ["Target", "load_space"]
+__all__ = ["ByName", "Target", "load_space"]
 
 _FORMATS = (".toml", ".json", ".csv")
 _MISSING = object()
@@ -126,6 +127,29 @@ class Target:
 
     def _failed(self, error: Exception) -> TrainingError:
         return TrainingError(f"{self.place} could not be imported: {type(error).__name__}: {error}")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ByName:
+    """A training function that every process imports for itself, from wherever it is.
+
+    What another process is sent is the name; it gets the function itself.
+
+    Args:
+        target: The function.
+        folder: What a relative path starts from; absolute, because it holds for all processes.
+    """
+
+    target: Target
+    folder: Path
+
+    def __call__(self, worker: Worker) -> object:
+        """Trains."""
+        return self.target.load_function(self.folder)(worker)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Target.load_function, (self.target, self.folder)
 
 
 def load_space(source: str | None, train: Target, folder: Path) -> tuple[Space, str]:

@@ -282,7 +282,7 @@ def _names(history: History) -> tuple[str, ...]:
 
 def _interval(sample: NDArray[np.float64], sign: str = "") -> str:
     mean, low, high = confidence(sample)
-    return f"{mean:{sign}.4f} [{low:{sign}.4f}, {high:{sign}.4f}]"
+    return f"{mean:{sign}z.4f} [{low:{sign}z.4f}, {high:{sign}z.4f}]"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

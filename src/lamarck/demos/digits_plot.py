@@ -206,7 +206,7 @@ def _whole_generations(axes: Axes, history: History) -> None:
 
 def _difference(outcomes: Sequence[Outcome], shown: Tested) -> str:
     one, two = shown.samples(outcomes)
-    mean, low, high = (f"{number:+.{shown.decimals}f}".replace("-", "\N{MINUS SIGN}") for number in confidence(one - two))
+    mean, low, high = (f"{number:+z.{shown.decimals}f}".replace("-", "\N{MINUS SIGN}") for number in confidence(one - two))
     return f"paired difference {mean}\n95 % confidence: {low} to {high}"
 
 

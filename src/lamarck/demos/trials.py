@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import final
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from lamarck._errors import SettingsError
 from lamarck.demos.toy import Toy
 from lamarck.exploit import Never
+from lamarck.exploit._student import incomplete_beta
 from lamarck.history import History
 from lamarck.runs import run
 from lamarck.space import Space
@@ -132,21 +132,22 @@ def confidence(sample: NDArray[np.float64]) -> tuple[float, float, float]:
     Returns:
         Mean, lower and upper limit.
 
-    References:
-        The quantile of t from that of the normal distribution: Abramowitz & Stegun 1964, 26.7.5; within 0.3 % from 5 numbers on.
-
     Example:
         >>> [round(x, 3) for x in confidence(np.arange(11.0))]
         [5.0, 2.772, 7.228]
     """
-    z, freedom = NormalDist().inv_cdf(0.975), len(sample) - 1
-    t = (
-        z
-        + (z**3 + z) / (4 * freedom)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
-    )
+    t = _quantile(len(sample) - 1)
     # A sample without spread has none, whatever rounding says about its mean.
     mean = float(sample.mean()) if np.ptp(sample) else float(sample[0])
     half = t * float(sample.std(ddof=1)) / math.sqrt(len(sample)) if np.ptp(sample) else 0.0
     return mean, mean - half, mean + half
+
+
+def _quantile(freedom: int) -> float:
+    """Returns the t that a Student variable exceeds in absolute value with probability 0.05, by bisection."""
+    low, high = 0.0, 100.0
+    while high - low > 1e-12 * high:
+        t = (low + high) / 2.0
+        tail = incomplete_beta(freedom / 2.0, 0.5, freedom / (freedom + t * t), t * t / (freedom + t * t))
+        low, high = (t, high) if tail > 0.05 else (low, t)
+    return high

@@ -54,7 +54,9 @@ class Zigzag:
     Equation 1). Steady differences in speed between members make the estimate smaller, never larger.
 
     Who copied nobody was not among the worst, which narrows noise and quality alike. So the noise is compared with the spread of f1 between
-    the same members; among all members it would seem too small.
+    the same members; beside that of all members it would seem too small. The share s = noise / spread is then right where noise is nothing or
+    all, and in between too large by at most s (1 - s) (1 / k - 1), where the selection leaves k of the variance of f1: 0.18 for s = 1/2 and the
+    loss of the worst fifth, less if quality changes fast.
 
     Args:
         noise: Sum of ``-(f1 - f0) (f2 - f1)`` over such members, each factor with its mean taken away: of expectation ``v * freedom``.

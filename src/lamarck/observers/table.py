@@ -30,8 +30,8 @@ Row = dict[str, Any]
 class RowObserver(abc.ABC):
     """Writes one row for each report.
 
-    A new run begins the file anew. A resumed run goes on with it, after putting it in order: rows that the journal does not know and a torn last
-    one are dropped, and the newest reports are added if a kill has kept them out. No report is in it twice.
+    A new run begins the file anew. A resumed run goes on with it, after putting it in order: rows that the journal does not know and a torn
+    last one are dropped, and the newest reports are added if a kill has kept them out. No report is in it twice.
 
     Args:
         path: The file. Its folder must exist.

@@ -24,11 +24,11 @@ class TensorBoardObserver:
     """Writes values, hyperparameters and metrics for TensorBoard; look at them with ``tensorboard --logdir FOLDER``.
 
     Each member is a run of its own, ``member-003``, with the scalars ``value``, ``hparams/<name>`` and ``metrics/<name>`` at the step that it
-    reported, so that TensorBoard draws the members over each other. Hyperparameters that are no numbers have no curve. When the run is over, the
-    hyperparameters that each member ended with, and its last value, go to the HPARAMS tab.
+    reported, so that TensorBoard draws the members over each other. Hyperparameters that are no numbers have no curve. When the run is over,
+    the hyperparameters that each member ended with, and its last value, go to the HPARAMS tab.
 
-    A new run removes what a former one has written to the folder by this observer, and nothing else. A resumed run goes on. For each report a file
-    is opened, added to and closed again: a thousand members need no thousand open files, and no thread is started.
+    A new run removes what a former one has written to the folder by this observer, and nothing else. A resumed run goes on. For each report a
+    file is opened, added to and closed again: a thousand members need no thousand open files, and no thread is started.
 
     Args:
         folder: Where to; it is made if it does not exist.

@@ -1,0 +1,150 @@
+"""Options that `run` and `resume` have in common: who trains, and what is written beside the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, final
+
+from cyclopts import Group, Parameter
+
+from lamarck._errors import SettingsError
+from lamarck.engines import Engine, inline
+
+if TYPE_CHECKING:
+    from lamarck.coordinator import Observer
+
+__all__ = ["Files", "Workers"]
+
+_NONE = "none"
+
+_Options = TypeVar("_Options", "Workers", "Files")
+
+
+@final
+@Parameter(name="*", group=Group("Workers", sort_key=10))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """Who trains. Any of these, or ``--engine processes``, means processes; without them this process trains all members in turn.
+
+    Example:
+        >>> Workers(workers=2, gpus="0,1").kept
+        {'workers': 2, 'gpus': '0,1', 'engine': 'processes'}
+    """
+
+    engine: Annotated[
+        Literal["inline", "processes"] | None,
+        Parameter(help="inline: this process, one member after the other. processes: also if any of the following is given."),
+    ] = None
+    workers: Annotated[int | None, Parameter(help="Worker processes. By default one for each core, or for each share of a GPU.")] = None
+    gpus: Annotated[str | None, Parameter(help="GPUs to spread them over, as in 0,1; none for none.")] = None
+    per_gpu: Annotated[int | None, Parameter(help="Workers that share a GPU. By default 1.")] = None
+    threads: Annotated[int | None, Parameter(help="Threads of numerical libraries in each worker. By default the cores divided.")] = None
+    time_limit: Annotated[
+        float | None, Parameter(help="Seconds after which an interval counts as hung and is trained again elsewhere. By default never.")
+    ] = None
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What the journal keeps: what was given, or nothing for this process alone."""
+        given = _given(self)
+        return given | {"engine": "processes"} if given and self.engine != "inline" else {}
+
+    def after(self, info: Mapping[str, Any]) -> Self:
+        """Returns these options, and for what was not given those that a journal has kept."""
+        return self if self.engine == "inline" else _after(self, info.get("workers"))
+
+    def make(self) -> Engine:
+        """Returns the engine.
+
+        Raises:
+            SettingsError: If options do not go together, or a number is out of its range.
+        """
+        settings = {name: value for name, value in _given(self).items() if name != "engine"}
+        if self.engine == "inline" and settings:
+            raise SettingsError(f"{_option(next(iter(settings)))} is for processes, and --engine inline trains without any; leave one of them out")
+        if not self.kept:
+            return inline
+        gpus = _gpus(settings.pop("gpus", _NONE))
+        if "per_gpu" in settings and not gpus:
+            raise SettingsError("--per-gpu says how many workers share a GPU; say which GPUs as well: --gpus 0,1")
+        from lamarck.engines.processes import Processes
+
+        return Processes(gpus=gpus, **settings)
+
+
+@final
+@Parameter(name="*", group=Group("Files", sort_key=11))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """What is written beside the journal, after each report.
+
+    Example:
+        >>> Files(csv=Path("run.csv")).kept
+        {'csv': 'run.csv'}
+    """
+
+    csv: Annotated[Path | None, Parameter(help="CSV file with a line for each report.")] = None
+    jsonl: Annotated[Path | None, Parameter(help="JSON lines, an object for each report, with samples and metrics.")] = None
+    tensorboard: Annotated[Path | None, Parameter(help="Folder for TensorBoard: a curve for each member.")] = None
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """What the journal keeps."""
+        return {name: str(path) for name, path in _given(self).items()}
+
+    def after(self, info: Mapping[str, Any], begun: Path) -> Self:
+        """Returns these files, and for what was not given those that a journal has kept.
+
+        Args:
+            info: What the journal has kept.
+            begun: Folder that its paths start from.
+        """
+        kept = info.get("files")
+        return _after(self, {name: begun / path for name, path in kept.items()} if isinstance(kept, dict) else None)
+
+    def observers(self) -> Iterator[Observer]:
+        """Yields who writes them.
+
+        Raises:
+            SettingsError: If a path cannot be.
+            MissingExtra: If TensorBoard is not installed.
+        """
+        from lamarck.observers.table import CsvObserver, JsonlObserver
+        from lamarck.observers.tensorboard import TensorBoardObserver
+
+        kinds = {"csv": CsvObserver, "jsonl": JsonlObserver, "tensorboard": TensorBoardObserver}
+        for name, path in _given(self).items():
+            try:
+                yield kinds[name](path)
+            except SettingsError as error:
+                raise SettingsError(f"{_option(name)}: {str(error).partition(': ')[2]}") from None
+
+
+def _given(options: Workers | Files) -> dict[str, Any]:
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _after(options: _Options, kept: object) -> _Options:
+    """Options, and what is missing in them as it was kept; what another version or another program has kept is left out."""
+    names = {field.name for field in fields(options)} - _given(options).keys()
+    return replace(options, **{name: value for name, value in kept.items() if name in names}) if isinstance(kept, dict) else options
+
+
+def _gpus(text: str) -> list[str]:
+    """Names of devices.
+
+    Example:
+        >>> _gpus("0, 1"), _gpus("none")
+        (['0', '1'], [])
+    """
+    names = [] if text.strip() == _NONE else [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise SettingsError(f"--gpus: got {text!r}; name devices with commas between them, as in 0,1, or say none")
+    return names
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
