@@ -23,7 +23,7 @@ asked: dict[str, Any] = json.loads(sys.argv[1])
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TUNE_DISABLE_STRICT_METRIC_CHECKING": "1", "RAY_AUTH_MODE": "disabled"}
 
 import ray  # type: ignore[import-not-found]  # noqa: E402 - after the variables that it reads
-from ray import tune  # type: ignore[import-not-found]  # noqa: E402
+from ray import tune  # noqa: E402
 from ray.tune.schedulers import PopulationBasedTraining  # type: ignore[import-not-found]  # noqa: E402
 
 
@@ -56,7 +56,8 @@ class Toy(tune.Trainable):  # type: ignore[misc]
     """The toy as a class, with weights of any size beside the two numbers."""
 
     def setup(self, config: dict[str, float]) -> None:
-        self.theta, self.ended = np.array([0.9, 0.9]), None
+        self.theta = np.array([0.9, 0.9])
+        self.ended: float | None = None
         self.ballast = np.random.default_rng(0).bytes(asked["megabytes"] * 1_000_000)
         self.loaded = False
 

@@ -58,10 +58,10 @@ class Outcome:
     between: tuple[Sequence[float], Sequence[float]] = ((), ())
     by_hand: tuple[Sequence[float], Sequence[float]] = ((), ())
 
-    def until(self, iterations: int) -> float:
-        """Seconds until there were so many iterations; the whole, if that is all there are."""
-        if iterations == self.reached[-1][1]:
-            return self.seconds if iterations % STEPS == 0 else self.reached[-1][0]
+    def until(self, iterations: int, whole: int) -> float:
+        """Seconds until there were so many iterations of the whole; with all of them, until the call returned."""
+        if iterations == whole:
+            return self.seconds
         return next(seconds for seconds, count in self.reached if count >= iterations)
 
 
@@ -145,11 +145,12 @@ def told_time(outcomes: Mapping[int, Mapping[str, list[Outcome]]]) -> str:
         for how in RAY:
             (ray,) = each[how]
             done = ray.reached[-1][1]
-            theirs = ray.until(done)
-            ours = [outcome.until(max(done, INTERVAL)) for outcome in each["processes"]]
-            inline = [outcome.until(max(done, INTERVAL)) for outcome in each["inline"]]
+            whole = size * STEPS
+            theirs = ray.until(done, whole)
+            ours = [outcome.until(max(done, INTERVAL), whole) for outcome in each["processes"]]
+            inline = [outcome.until(max(done, INTERVAL), whole) for outcome in each["inline"]]
             ratio = theirs / statistics.median(ours)
-            cells = [f"{done} of {size * STEPS}", f"{theirs:.1f}", f"{statistics.median(ours):.3f}", f"{statistics.median(inline):.3f}"]
+            cells = [f"{done} of {whole}", f"{theirs:.1f}", f"{statistics.median(ours):.3f}", f"{statistics.median(inline):.3f}"]
             cells += [f"{ratio:.0f}", f"{theirs / statistics.median(inline):.0f}", f"{TARGETS[how]:.0f}: {verdict(ratio >= TARGETS[how])}"]
             rows.append([f"{size}, Ray {how}", *cells])
     return table(["members", "iterations", "Ray Tune, s", "2 processes, s", "inline, s", "ratio", "ratio inline", "target"], rows)
@@ -225,8 +226,8 @@ def text(outcomes: Mapping[int, Mapping[str, list[Outcome]]], heavy: Mapping[int
         "## Large checkpoints\n\n"
         "Median milliseconds in a worker from the end of one piece of training to the beginning of the next: save, report, decide, restore.\n"
         "4 members share 2 workers, so a member that copies nobody is restored too. By hand, in the same processes and in turn: the same\n"
-        "bytes to a new file with fsync, and from there into new memory. Ray Tune does not fsync, and saves only members that others may copy or\n"
-        "that pause.\n\n"
+        "bytes to a new file with fsync, and from there into new memory. Ray Tune does not fsync, and saves only members that others may copy\n"
+        "or that pause.\n\n"
         f"{told_copies(heavy)}"
     )
 

@@ -185,6 +185,14 @@ def test_a_linear_rate_is_known_by_its_name(name):
     assert found(cooling([0.5, 0.01], name=f"{name}x", parameter=Float(0.0, 1.0)), Greed()) == []
 
 
+def test_greed_is_silent_while_a_third_of_the_population_is_elsewhere():
+    def run(high):
+        return history([[0.0] * 6, [1.0] * 6], space={"lr": LR}, hparams=lambda m, g: {"lr": 1e-5 if g and m >= high else 1e-3})
+
+    assert found(run(1), Greed()) == [("greed", "lr", 1)]
+    assert found(run(2), Greed()) == []
+
+
 def test_greed_needs_the_rate_from_the_beginning():
     run = history([[0.0, 0.0], [1.0, 1.0]], space={"lr": LR}, hparams=lambda m, g: {"lr": 1e-5} if g else {})
     assert found(run, Greed()) == []

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, final
 
-from lamarck._errors import LamarckError, ReportError
+from lamarck._errors import LamarckError, ReportError, StrategyError
 from lamarck.pbt import PBT
 from lamarck.population import Population, apply
 from lamarck.types import Assigned, Damaged, Event, Failed, Failure, Reported, Started
@@ -46,6 +46,7 @@ def verify(events: Iterable[Event], **changes: Any) -> Mismatch | None:
 
     Raises:
         ReportError: If the journal does not begin with `Started`.
+        StrategyError: If a strategy cannot decide, as one whose Python function the journal could not hold.
 
     Example:
         >>> from lamarck.space import Float, Space
@@ -68,6 +69,8 @@ def verify(events: Iterable[Event], **changes: Any) -> Mismatch | None:
             if event != expected:
                 return Mismatch(sequence, event, expected, "another event follows from what was known")
             population = apply(population, event)
+        except StrategyError:
+            raise
         except LamarckError as error:
             return Mismatch(sequence, event, None, str(error))
     return None

@@ -13,7 +13,7 @@ from typing import Any, Literal, final
 from lamarck._errors import SettingsError
 from lamarck.checking import judge
 from lamarck.checking.plan import Change, Plan, plan
-from lamarck.checking.report import CheckReport, Costs, Effect, Experiment, Finding
+from lamarck.checking.report import CheckReport, Costs, Effect, Experiment, Finding, Result
 from lamarck.checking.states import VALUE, Difference, differences, leaves
 from lamarck.checking.trial import Done, Job, Outcome, attempt
 from lamarck.checking.watch import Seen
@@ -180,14 +180,16 @@ class _Study:
 
     def _tried(self, change: Change) -> tuple[Effect, str | None]:
         """Gives a hyperparameter other values until one has an effect; also names the leaf that has kept the value from before."""
-        name, kept, best = change.name, None, "untested"
-        before = change.before.get(name)
-        after = tuple(config[name] for config in change.after)
+        name, before = change.name, change.before.get(change.name)
+        kept: str | None = None
+        best: Result = "untested"
         reference = self._reference(change.before) if change.after else None
-        for config in change.after:
-            if reference is None or reference.trouble is not None:
-                break
-            outcome = self._attempt(f"change {name}", self.plan.copied(config), known=self.saved)
+        if reference is not None and reference.trouble is not None:
+            if change.before != self.plan.base:
+                self.findings.append(judge.failed(f"restored with {dict(change.before)}", reference.trouble))
+            best, reference = "failed", None
+        for config in change.after if reference is not None else ():
+            outcome = self._attempt(f"change {name}", self.plan.copied(config))
             if outcome.trouble is not None:
                 self.findings.append(judge.failed(f"restored with {name} = {config[name]}", outcome.trouble))
                 best = "failed"
@@ -198,9 +200,9 @@ class _Study:
             self._sweep()
             if best == "state":
                 break
-        return Effect(name=name, before=before, after=after, result=best), kept  # type: ignore[arg-type]
+        return Effect(name=name, before=before, after=tuple(config[name] for config in change.after), result=best), kept
 
-    def _result(self, one: Mapping[str, Any], other: Mapping[str, Any], before: Any, after: Any) -> str:
+    def _result(self, one: Mapping[str, Any], other: Mapping[str, Any], before: Any, after: Any) -> Result:
         was, now = leaves(one), leaves(other)
         # A state that holds the hyperparameter itself differs in it, whether it is used or not.
         found = [d for d in differences(one, other) if not (_is(was.get(d.leaf), before) and _is(now.get(d.leaf), after))]
@@ -213,7 +215,7 @@ class _Study:
         """Training from the restored state with an unchanged configuration, after another member in the same process."""
         key = repr(sorted(hparams.items()))
         if key not in self.references:
-            self.references[key] = self._attempt("restore after another member", self.plan.copied(hparams), known=self.saved)
+            self.references[key] = self._attempt("restore after another member", self.plan.copied(hparams))
         return self.references[key]
 
     def _attempt(
@@ -222,7 +224,6 @@ class _Study:
         script: tuple[Interval, ...],
         *,
         method: Literal["forkserver", "spawn"] = "forkserver",
-        known: Mapping[Key, str] | None = None,
         probe: Key | str | None = None,
     ) -> Outcome:
         self.tell(what)
@@ -231,7 +232,7 @@ class _Study:
             checkpoints=str(self.folder / "checkpoints"),
             script=script,
             seed=self.plan.seed,
-            known=self.saved if known is None else known,
+            known=self.saved,
             probe=probe,
             log=str(self.folder / "log"),
         )
@@ -247,7 +248,8 @@ class _Study:
         self.store.sweep([done.checkpoint for done in wanted])
 
 
-_RESULTS = ["untested", "nothing", "unclear", "value", "state"]
+_RESULTS: list[Result] = ["untested", "nothing", "unclear", "value", "state"]
+"""From the least to the most."""
 
 
 def _is(held: Any, value: Any) -> bool:

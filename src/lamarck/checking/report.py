@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, final
 
 from lamarck.checking.states import Difference
 
-__all__ = ["CheckReport", "Costs", "Effect", "Experiment", "Finding"]
+__all__ = ["CheckReport", "Costs", "Effect", "Experiment", "Finding", "Result"]
+
+Result = Literal["untested", "nothing", "unclear", "value", "state", "failed"]
+"""What changing a hyperparameter can come to; see `Effect`."""
 
 _SHARE = 0.02
 """Share of the training time that saving, restoring and reporting may take: less than times of equal runs scatter by."""
@@ -88,7 +91,7 @@ class Effect:
     name: str
     before: Any
     after: tuple[Any, ...]
-    result: Literal["state", "value", "nothing", "unclear", "failed", "untested"]
+    result: Result
 
 
 @final
@@ -152,7 +155,7 @@ class CheckReport:
 
     experiments: tuple[Experiment, ...] = ()
     effects: tuple[Effect, ...] = ()
-    findings: tuple[Finding, ...] = field(default_factory=tuple)
+    findings: tuple[Finding, ...] = ()
     costs: Costs | None = None
 
     @property

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
 from lamarck import __version__
 from lamarck._errors import SettingsError
-from lamarck.cli import check, demo, plot, resume, run, schedule, show
 
-__all__ = ["app", "run_app"]
+__all__ = ["SUMMARIES", "run_app"]
 
 _EXAMPLES = """Examples:
 
@@ -20,20 +20,17 @@ _EXAMPLES = """Examples:
   lamarck plot train.db -o figures
 """
 
-app = App(
-    name="lamarck",
-    help="Population based training: train a population of models and tune their hyperparameters while they train.",
-    version=__version__,
-    help_format="plaintext",
-    help_epilogue=_EXAMPLES,
-)
-app.command(run.run, help_epilogue=run.EXAMPLES, sort_key=0)
-app.command(check.check, help_epilogue=check.EXAMPLES, sort_key=1)
-app.command(resume.resume, help_epilogue=resume.EXAMPLES, sort_key=1)
-app.command(show.show, help_epilogue=show.EXAMPLES, sort_key=2)
-app.command(schedule.schedule, help_epilogue=schedule.EXAMPLES, sort_key=3)
-app.command(plot.plot, help_epilogue=plot.EXAMPLES, sort_key=4)
-app.command(demo.COMMAND)
+SUMMARIES = {
+    "run": "Train a population.",
+    "check": "Find out whether a training function is fit for a population.",
+    "resume": "Go on with a run from exactly what its journal holds.",
+    "show": "Show the members, the best and its ancestry, and what variety is left.",
+    "schedule": "Show the hyperparameters that the best weights have seen, by step.",
+    "plot": "Draw values, hyperparameters and lineage over time.",
+    "verify": "Make every decision of a run again and compare.",
+    "demo": "Run a worked example that writes pictures and tables.",
+}
+"""The commands, in the order in which help shows them."""
 
 
 def run_app(tokens: Sequence[str]) -> int:
@@ -43,17 +40,43 @@ def run_app(tokens: Sequence[str]) -> int:
         tokens: What stands after ``lamarck``.
 
     Returns:
-        0; everything else is an exception.
+        What the command returns: 0 unless it says otherwise.
 
     Raises:
         SettingsError: If the line has another form than the commands have.
         LamarckError: Whatever the command raises.
     """
+    asked = next((word for word in tokens if not word.startswith("-")), "")
+    app = _app(asked)
     try:
         command, bound, given = app.parse_args(list(tokens), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        asked = next((word for word in tokens if not word.startswith("-")), "")
-        name = f" {asked}" if asked in app else ""
+        name = f" {asked}" if asked in SUMMARIES else ""
         raise SettingsError(f"{error} See: lamarck{name} --help") from None
-    command(*bound.args, **bound.kwargs, **dict.fromkeys(given, tuple(tokens)))
-    return 0
+    return command(*bound.args, **bound.kwargs, **dict.fromkeys(given, tuple(tokens))) or 0
+
+
+def _app(asked: str) -> App:
+    """All commands, of which only the one that is asked for is loaded: the others are there to be named."""
+    app = App(
+        name="lamarck",
+        help="Population based training: train a population of models and tune their hyperparameters while they train.",
+        version=__version__,
+        help_format="plaintext",
+        help_epilogue=_EXAMPLES,
+    )
+    for place, (name, summary) in enumerate(SUMMARIES.items()):
+        app.command(_loaded(name) if name == asked else App(name=name, help=summary, sort_key=place))
+    return app
+
+
+def _loaded(name: str) -> App:
+    """A command, from the module of its name."""
+    if name == "demo":  # has commands of its own
+        from lamarck.cli.demo import COMMAND
+
+        return COMMAND
+    module = importlib.import_module(f"lamarck.cli.{name}")
+    command = App(name=name, help_epilogue=module.EXAMPLES)
+    command.default(getattr(module, name))
+    return command

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -18,6 +20,7 @@ __all__ = ["COMMAND", "digits", "figure2"]
 _EXAMPLES = """Examples:
 
   lamarck demo figure2 --out figure2
+  lamarck demo figure2 --interval 5 --copy both
   lamarck demo digits --out digits --seeds 5
 """
 
@@ -28,13 +31,20 @@ def figure2(
     *,
     out: Folder = Path("lamarck-figure2"),
     seeds: Annotated[int, Parameter(help="Runs for each line of the table.")] = 100,
+    interval: Annotated[int, Parameter(help="Steps between decisions in the picture, 5 or 10; the table has both.")] = 10,
+    copy: Annotated[
+        Literal["weights", "both"], Parameter(help="What is copied: the weights, as in the paper's figure, or hyperparameters too.")
+    ] = "weights",
+    surrogate: Annotated[
+        Literal["linear", "squared"], Parameter(help="What training climbs: h theta^2, or (h theta)^2 as in some scripts.")
+    ] = "linear",
 ) -> None:
     """Figure 2 of the paper: exploit and explore, alone and together. Seconds."""
     from lamarck.demos.figure2 import figure2 as demo
 
     with _counted("runs") as tell:
         tables: list[str] = []
-        files = demo(out, seeds, on_progress=tell, on_table=tables.append)
+        files = demo(out, seeds, interval=interval, copy=copy, surrogate=surrogate, on_progress=tell, on_table=tables.append)
     print(*tables, *files, sep="\n")
 
 
@@ -51,8 +61,12 @@ def digits(
     from lamarck.demos.digits import digits as demo
     from lamarck.demos.digits import render
 
-    with _counted("intervals") as tell:
-        result = demo(out, seeds, on_progress=tell)
+    try:
+        with _counted("intervals") as tell:
+            result = demo(out, seeds, on_progress=tell)
+    except KeyboardInterrupt:
+        print(f"stopped; go on with: lamarck demo digits --out {shlex.quote(str(out))} --seeds {seeds}", file=sys.stderr)
+        raise
     print(render(result), *result.files, sep="\n")
 
 

@@ -12,8 +12,9 @@ from lamarck.coordinator import events_of
 from lamarck.history import History
 from lamarck.journal import open_journal
 from lamarck.population import Population, replay
+from lamarck.types import Event
 
-__all__ = ["JournalFile", "RunName", "read"]
+__all__ = ["JournalFile", "RunName", "past", "read", "read_events"]
 
 JournalFile = Annotated[Path, Parameter(help="The journal: the .db file of the run.")]
 """How commands ask for a journal."""
@@ -23,14 +24,30 @@ RunName = Annotated[str, Parameter(help="Name of the run in the journal.")]
 
 
 def read(journal: Path, name: str) -> tuple[History, Population]:
-    """Reads a run.
+    """Reads a run: what happened, and the state that it has led to; see `read_events`."""
+    events = read_events(journal, name)
+    population = replay(events)
+    assert population is not None
+    return History.of(events), population
+
+
+def past(journal: Path, name: str) -> History | None:
+    """Reads what has happened to a run, or ``None`` if it has not begun."""
+    if not journal.is_file():
+        return None
+    with open_journal(journal, readonly=True) as book:
+        return History.of(events_of(book, name)) if name in book.runs() else None
+
+
+def read_events(journal: Path, name: str) -> list[Event]:
+    """Reads the events of a run.
 
     Args:
         journal: The journal.
         name: Name of the run.
 
     Returns:
-        What happened, and the state that it has led to.
+        At least one event.
 
     Raises:
         SettingsError: If there is no such file or run.
@@ -45,7 +62,4 @@ def read(journal: Path, name: str) -> tuple[History, Population]:
             raise SettingsError(
                 f"the journal {str(journal)!r} has no run {name!r}; it has {', '.join(map(repr, runs)) or 'none yet'}: choose by --name"
             )
-        events = list(events_of(book, name))
-    population = replay(events)
-    assert population is not None
-    return History.of(events), population
+        return list(events_of(book, name))

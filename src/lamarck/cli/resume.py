@@ -10,11 +10,13 @@ from cyclopts import Parameter
 
 from lamarck._errors import PopulationLost, SettingsError
 from lamarck.cli.errors import plain_warnings
+from lamarck.cli.options import Files, Workers
 from lamarck.cli.read import JournalFile, RunName, read
-from lamarck.cli.run import tell
+from lamarck.cli.run import counts, tell
 from lamarck.cli.signals import stoppable
-from lamarck.cli.target import Target, load_space
+from lamarck.cli.target import ByName, Target, load_space
 from lamarck.history import History
+from lamarck.observers.guard import GuardObserver
 from lamarck.observers.progress import progress
 from lamarck.runs import resume as go_on
 from lamarck.space import Space
@@ -24,6 +26,7 @@ __all__ = ["EXAMPLES", "resume"]
 EXAMPLES = """Examples:
 
   lamarck resume train.db
+  lamarck resume train.db --workers 8
   lamarck resume runs/first.db --train train.py:train
 """
 
@@ -36,11 +39,14 @@ def resume(
     space: Annotated[str | None, Parameter(help="The search space, if it has Python functions and is not where the journal says.")] = None,
     checkpoints: Annotated[str | None, Parameter(help="Where the weights are, if it is not where the journal says.")] = None,
     name: RunName = "main",
+    workers: Workers = Workers(),
+    files: Files = Files(),
 ) -> None:
     """Go on with a run from exactly what its journal holds.
 
-    The journal knows the training function and where it was. A run that has
-    ended is left as it is.
+    The journal knows the training function, where it was, who trained and
+    what was written beside it; options given here come before that. Another
+    number of workers is as good. A run that has ended is left as it is.
     """
     history, _ = read(journal, name)
     if history.ended == "lost":
@@ -49,17 +55,27 @@ def resume(
             f"this run is over: every member failed for good; the first failure was member {first.member}, generation {first.generation}: "
             f"{first.message or first.kind}"
         )
+    info, guard = history.started.info, GuardObserver(history)
     if history.ended is None:
-        history = _continued(history, journal, name, train=train, space=space, checkpoints=checkpoints)
-    tell(history, journal, name)
+        begun = (journal.resolve().parent / str(info["folder"])).resolve() if "folder" in info else Path.cwd()
+        engine, written = workers.after(info).make(), list(files.after(info, begun).observers())
+        function, changes = _functions(history, journal, begun, train=train, space=space)
+        weights = checkpoints if checkpoints is not None else info.get("checkpoints")
+        if checkpoints is None and weights is not None and "://" not in weights:
+            weights = str(begun / weights)
+        with plain_warnings(), stoppable(), progress(**counts(history)) as shown:
+            history = go_on(
+                function, journal, checkpoints=weights, name=name, engine=engine, observers=[shown, guard, *written], **changes
+            )
+    tell(history, guard.findings, journal, name)
 
 
-def _continued(history: History, journal: Path, name: str, *, train: str | None, space: str | None, checkpoints: str | None) -> History:
-    info = history.started.info
-    begun = journal.resolve().parent / str(info["folder"]) if "folder" in info else Path.cwd()
+def _functions(history: History, journal: Path, begun: Path, *, train: str | None, space: str | None) -> tuple[ByName, dict[str, Any]]:
+    """What a journal cannot hold because it is Python: the training function, and the space if it has functions."""
+    info, place = history.started.info, begun if train is None else Path.cwd()
     try:
         function = Target.parse(str(info.get("train")) if train is None else train)
-        trainer = function.load_function(begun if train is None else Path.cwd())
+        function.load_function(place)
     except SettingsError as error:
         if train is not None:
             raise
@@ -67,14 +83,9 @@ def _continued(history: History, journal: Path, name: str, *, train: str | None,
             f"the training function that the journal names cannot be found: {error}. "
             f"Say where it is: lamarck resume {shlex.quote(str(journal))} --train file.py:function"
         ) from None
-    changes: dict[str, Any] = {}
-    if not Space.from_dict(history.started.space).resolved:
-        changes["space"] = _same_space(history, function, space, begun)
-    weights = checkpoints if checkpoints is not None else info.get("checkpoints")
-    if checkpoints is None and weights is not None and "://" not in weights:
-        weights = str(begun / weights)
-    with plain_warnings(), stoppable(), progress(copies=len(history.copies), failures=len(history.failures)) as shown:
-        return go_on(trainer, journal, checkpoints=weights, name=name, observers=[shown], **changes)
+    if Space.from_dict(history.started.space).resolved:
+        return ByName(function, place), {}
+    return ByName(function, place), {"space": _same_space(history, function, space, begun)}
 
 
 def _same_space(history: History, function: Target, given: str | None, begun: Path) -> Space:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,10 +13,16 @@ from cyclopts import Parameter
 
 from lamarck import exploit as exploits
 from lamarck import explore as explores
+from lamarck.cli._text import console
 from lamarck.cli.errors import plain_warnings
+from lamarck.cli.findings import render
+from lamarck.cli.options import Files, Workers
+from lamarck.cli.read import past
 from lamarck.cli.signals import stoppable
-from lamarck.cli.target import Target, load_space
+from lamarck.cli.target import ByName, Target, load_space
+from lamarck.guards import Finding
 from lamarck.history import History
+from lamarck.observers.guard import GuardObserver
 from lamarck.observers.progress import progress
 from lamarck.runs import checkpoints_of
 from lamarck.runs import run as begin
@@ -26,6 +33,10 @@ EXAMPLES = """Examples:
 
   lamarck run train.py:train --space space.toml --interval 500 --steps 10000
   lamarck run train.py:train -n 16 --interval 1 --generations 20 --mode min
+  lamarck run train.py:train -n 16 --interval 500 --steps 10000 --workers 4 \\
+      --csv train.csv
+  lamarck run train.py:train -n 24 --interval 500 --steps 10000 \\
+      --gpus 0,1 --per-gpu 3 --tensorboard curves
   lamarck run package.module:train --interval 500 --steps 10000 \\
       --exploit truncation:bottom=0.25,top=0.25 --max-lead none \\
       --journal runs/second.db
@@ -63,6 +74,8 @@ def run(
     checkpoints: Annotated[str | None, Parameter(help="Folder or URL for the weights. By default a folder beside the journal.")] = None,
     name: Annotated[str, Parameter(help="Name of the run in the journal.")] = "main",
     resume: Annotated[bool, Parameter(help="Go on with the run if the journal has it already, with the same settings.", negative=())] = False,
+    workers: Workers = Workers(),
+    files: Files = Files(),
     tokens: Annotated[tuple[str, ...], Parameter(parse=False)],
 ) -> None:
     """Train a population.
@@ -71,25 +84,27 @@ def run(
     power cut loses nothing that was reported, and `lamarck resume` goes on.
     """
     here, function = Path.cwd(), Target.parse(train)
-    trainer = function.load_function(here)
+    engine = workers.make()
+    function.load_function(here)
     found, source = load_space(space, function, here)
     file = Path(f"{function.name.rpartition('.')[2]}.db") if journal is None else journal
     settings: dict[str, Any] = {
         "exploit": None if exploit is None else exploits.parse(exploit),
         "explore": None if explore is None else explores.parse(explore),
     }
-    info = {
+    info: dict[str, Any] = {
         "train": function.text,
         "space": source,
         "folder": os.path.relpath(here, file.resolve().parent),
         "command": shlex.join(["lamarck", *tokens]),
     }
-    if checkpoints is not None:
-        info["checkpoints"] = checkpoints
+    info |= {key: kept for key, kept in {"checkpoints": checkpoints, "workers": workers.kept, "files": files.kept}.items() if kept}
+    before = past(file, name) if resume else None
+    guard, written = GuardObserver(before), list(files.observers())
     print(f"journal {file}, weights in {checkpoints or checkpoints_of(file, name)}", file=sys.stderr)
-    with plain_warnings(), stoppable(), progress() as shown:
+    with plain_warnings(), stoppable(), progress(**counts(before)) as shown:
         history = begin(
-            trainer,
+            ByName(function, here),
             found,
             population_size=population,
             interval=interval,
@@ -104,14 +119,23 @@ def run(
             checkpoints=checkpoints,
             name=name,
             resume=resume,
-            observers=[shown],
+            engine=engine,
+            observers=[shown, guard, *written],
             info=info,
             **settings,
         )
-    tell(history, file, name)
+    tell(history, guard.findings, file, name)
 
 
-def tell(history: History, journal: Path, name: str) -> None:
+def counts(past: History | None) -> dict[str, int]:
+    """Returns what a display must know of a run that goes on."""
+    return {} if past is None else {"copies": len(past.copies), "failures": len(past.failures)}
+
+
+def tell(history: History, findings: Sequence[Finding], journal: Path, name: str) -> None:
     """Says how a run has gone and how to see more."""
     print(history)
+    out = console()
+    for part in render(findings):
+        out.print(part)
     print(f"see more: lamarck show {shlex.quote(str(journal))}" + ("" if name == "main" else f" --name {shlex.quote(name)}"))

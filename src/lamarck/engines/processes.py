@@ -176,7 +176,7 @@ class _Pool:
     def run(self) -> None:
         self.slots = [_Slot(assignment) for assignment in self.assignments]
         before = signal.getsignal(signal.SIGINT)
-        main = before is not None and _in_main_thread()
+        main = before not in (None, signal.SIG_IGN) and _in_main_thread()  # who was started to ignore it goes on ignoring it
         try:
             if main:
                 signal.signal(signal.SIGINT, self._interrupted)

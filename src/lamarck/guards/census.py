@@ -32,13 +32,13 @@ class Column:
 
     Args:
         median: Over the members in which it is active.
-        place: Place of the median on the scale, 0 to 1.
+        upper: Place on the scale, 0 to 1, below which three quarters of them are.
         low: Share of them within `EDGE` of the lower bound.
         high: Share of them within `EDGE` of the upper bound.
     """
 
     median: float
-    place: float
+    upper: float
     low: float
     high: float
 
@@ -166,7 +166,7 @@ def _column(parameter: Float | Int, records: Sequence[Record], name: str) -> Col
     places: NDArray[np.float64] = parameter.to_units(active)  # type: ignore[arg-type]
     return Column(
         median=float(np.median(values)),
-        place=float(np.median(places)),
+        upper=float(np.quantile(places, 0.75)),
         low=float(np.mean((places <= EDGE) | (values == parameter.low))),
         high=float(np.mean((places >= 1 - EDGE) | (values == parameter.high))),
     )

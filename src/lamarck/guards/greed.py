@@ -26,7 +26,7 @@ class Greed(Guard):
     Args:
         fall: How many times smaller than in the first generation the population's median has become; 10 is more than a schedule needs so early.
         budget: Share of the run in which that counts as early.
-        floor: Place on the scale below which the median counts as near the lower bound. With a uniform first population over four decades, a
+        floor: Place on the scale below which three quarters of the members have to be. With a uniform first population over four decades, a
             tenfold fall of the median ends here.
     """
 
@@ -43,7 +43,7 @@ class Greed(Guard):
             before = first.columns.get(name)
             if before is None or not _is_rate(name, course.space[name]):
                 continue
-            if column.place <= self.floor and 0 <= column.median * self.fall < before.median:
+            if column.upper <= self.floor and 0 <= column.median * self.fall < before.median:
                 yield Finding(
                     name="greed",
                     severity="warning",
@@ -51,7 +51,7 @@ class Greed(Guard):
                     generation=now.generation,
                     text=(
                         f"The median {name} of the population has fallen from {before.median:.3g} to {column.median:.3g} by generation "
-                        f"{now.generation} of {settings.generations}, near its lower bound, while values still improve. A low one may look "
+                        f"{now.generation} of {settings.generations}, and most are near the lower bound, while values improve. A low one may look "
                         "best for the moment only and slow everybody down later (greediness). Decide less often, with a longer interval; let "
                         "copies prove themselves, with exploit=Grace(Truncation(), generations=2); or raise the lower bound of "
                         f"{name}."
