@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 from lamarck._errors import CheckpointError, CheckpointMissing
 from lamarck.checkpoints import FolderCheckpoints
+from lamarck.testing.checkpoints import check_checkpoints
 
 
 def listing(folder):
@@ -239,3 +241,32 @@ FolderCheckpoints("a").put(0, 0, {"x": 1})
     assert listing(tmp_path / "a") == [leftover]
     assert store.sweep([]) == []
     assert listing(tmp_path / "a") == []
+
+
+def test_overlapping_flushes_keep_every_promise_but_the_moment(tmp_path, monkeypatch):
+    """The flush runs beside what comes next; the next put waits for it, and its failure is not swallowed."""
+    check_checkpoints(lambda name: FolderCheckpoints(tmp_path / name, overlap=True))
+    flushed, allowed, real = [], threading.Event(), os.fsync
+
+    def slow(handle):
+        allowed.wait(10)
+        flushed.append(handle)
+        real(handle)
+
+    monkeypatch.setattr("lamarck.checkpoints.folder.os.fsync", slow)
+    (tmp_path / "x").mkdir()
+    store = FolderCheckpoints(tmp_path / "x", overlap=True)
+    name = store.put(0, 0, {"a": 1})
+    assert flushed == []
+    assert store.get(name) == {"a": 1}
+    allowed.set()
+    store.put(0, 1, {"a": 2})
+    assert len(flushed) >= 2  # the file and the folder of the first
+
+    def broken(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lamarck.checkpoints.folder.os.fsync", broken)
+    store.put(0, 2, {"a": 3})
+    with pytest.raises(CheckpointError, match="No space left"):
+        store.put(0, 3, {"a": 4})

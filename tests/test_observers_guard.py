@@ -70,12 +70,14 @@ def folded(events):
 
 
 def test_a_healthy_run_is_left_in_peace(caplog):
-    for seed in (0, 1, 2, 3, 4, 5, 6, 8):
+    said = []
+    for seed in range(8):
         pbt = machine(40, 16, seed)
         assert check_settings(pbt) == ()
-        said = check(History.of(simulate(pbt, descent)))
-        # that one family owns everybody after a while is in the nature of the method
-        assert {(finding.name, finding.severity) for finding in said} <= {("one_family", "note")}
+        said.append([finding.name for finding in check(History.of(simulate(pbt, descent)))])
+    # that one family owns everybody sooner or later is in the nature of the method, but with 40 members in 16 generations mostly later
+    assert all(names in ([], ["one_family"]) for names in said)
+    assert sum(names == [] for names in said) >= 5
     guard = GuardObserver()
     with caplog.at_level(logging.INFO, logger="lamarck"):
         told(guard, simulate(machine(40, 16, 0), descent))

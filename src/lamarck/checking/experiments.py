@@ -173,34 +173,36 @@ class _Study:
         return self.experiments[-1]
 
     def _change(self, change: Change) -> None:
-        effect, kept = self._tried(change)
+        """Gives a hyperparameter other values until one has an effect."""
+        name, before = change.name, change.before.get(change.name)
+        best, kept = self._effect(change) if change.after else ("untested", None)
+        effect = Effect(name=name, before=before, after=tuple(config[name] for config in change.after), result=best)
         self.effects.append(effect)
-        if effect.result in {"nothing", "value", "unclear"}:
+        if best in {"nothing", "value", "unclear"}:
             self.findings.append(judge.ineffective(effect, kept))
 
-    def _tried(self, change: Change) -> tuple[Effect, str | None]:
-        """Gives a hyperparameter other values until one has an effect; also names the leaf that has kept the value from before."""
-        name, before = change.name, change.before.get(change.name)
-        kept: str | None = None
-        best: Result = "untested"
-        reference = self._reference(change.before) if change.after else None
-        if reference is not None and reference.trouble is not None:
-            if change.before != self.plan.base:
+    def _effect(self, change: Change) -> tuple[Result, str | None]:
+        """What changing a hyperparameter comes to, and the leaf that has kept the value from before."""
+        name, before = change.name, change.before[change.name]
+        reference = self._reference(change.before)
+        if reference.trouble is not None:
+            if change.before != self.plan.base:  # otherwise it has been told
                 self.findings.append(judge.failed(f"restored with {dict(change.before)}", reference.trouble))
-            best, reference = "failed", None
-        for config in change.after if reference is not None else ():
+            return "failed", None
+        best: Result = "untested"
+        kept: str | None = None
+        for config in change.after:
             outcome = self._attempt(f"change {name}", self.plan.copied(config))
             if outcome.trouble is not None:
                 self.findings.append(judge.failed(f"restored with {name} = {config[name]}", outcome.trouble))
-                best = "failed"
-                break
+                return "failed", None
             one, other = self._state(reference.done[-1]), self._state(outcome.done[-1])
             best = max(best, self._result(one, other, before, config[name]), key=_RESULTS.index)
             kept = kept or _kept(name, leaves(other), before)
             self._sweep()
             if best == "state":
                 break
-        return Effect(name=name, before=before, after=tuple(config[name] for config in change.after), result=best), kept
+        return best, kept
 
     def _result(self, one: Mapping[str, Any], other: Mapping[str, Any], before: Any, after: Any) -> Result:
         was, now = leaves(one), leaves(other)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, final
+
+import numpy as np
 
 from lamarck._rng import derive_seed, generator
 from lamarck.space import Space
@@ -136,16 +139,19 @@ def _at(space: Space, place: float, seed: int) -> dict[str, Any]:
 
 def _change(space: Space, name: str, base: HParams, seed: int) -> Change:
     rng = generator(seed, 0, 0, f"check {name}")
-    drawn = [space.sample(rng) for _ in range(_TRIES)]
-    before = next((config for config in (base, *drawn) if name in config), None)
+    before = next((config for config in chain([base], _draws(space, rng)) if name in config), None)
     if before is None:
         return Change(name=name, before=base, after=())
-    wanted = [space[name].from_unit(place) for place in _FAR] + [config[name] for config in drawn if name in config]
+    wanted = chain(map(space[name].from_unit, _FAR), (config[name] for config in _draws(space, rng) if name in config))
     moved = (space.activate({**before, name: value}, rng) for value in _unlike(before[name], wanted))
-    return Change(name=name, before=before, after=tuple(config for config in moved if space.contains(config))[:_MOVES])
+    return Change(name=name, before=before, after=tuple(islice((config for config in moved if space.contains(config)), _MOVES)))
 
 
-def _unlike(value: Any, wanted: list[Any]) -> Iterator[Any]:
+def _draws(space: Space, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    return (space.sample(rng) for _ in range(_TRIES))
+
+
+def _unlike(value: Any, wanted: Iterable[Any]) -> Iterator[Any]:
     """The wanted values without repetition, and without the one that is there."""
     seen = [value]
     for candidate in wanted:

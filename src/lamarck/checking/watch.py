@@ -154,7 +154,8 @@ class _Looker:
             self._attributes(path, where, thing, depth)
 
     def _container(self, path: str, where: str, thing: Any, depth: int) -> None:
-        self._note(path, where, "container", thing, "", _digest(thing))
+        with suppress(Exception):
+            self._note(path, where, "container", thing, "", _digest(thing))
         items = thing.items() if isinstance(thing, dict) else enumerate(thing) if isinstance(thing, list | tuple) else ()
         for key, item in itertools.islice(items, 100):
             if not isinstance(item, bool | int | float | str | bytes | None):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
-from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from lamarck._errors import LamarckError
@@ -17,6 +16,7 @@ from lamarck.types import Event, Reported
 __all__ = ["findings_of", "render"]
 
 _STYLES = {"warning": "bold yellow", "note": "bold"}
+_INDENT = len("warning  ")
 
 
 def findings_of(history: History, events: Sequence[Event]) -> tuple[Finding, ...]:
@@ -34,10 +34,14 @@ def findings_of(history: History, events: Sequence[Event]) -> tuple[Finding, ...
     return (*settings, *check(history, metrics))
 
 
-def render(findings: Sequence[Finding]) -> Iterator[RenderableType]:
-    """Yields the findings as a table without lines, or nothing if there are none."""
-    if findings:
-        table = Table.grid(padding=(0, 2, 0, 0))
-        for finding in findings:
-            table.add_row(Text(finding.severity, style=_STYLES[finding.severity]), Text(finding.text))
-        yield table
+def render(findings: Sequence[Finding], width: int) -> Iterator[Text]:
+    """Yields the findings, in lines of at most so many characters.
+
+    Example:
+        >>> [found] = render([Finding(name="noise", severity="note", text="Two words.")], width=14)
+        >>> str(found).splitlines()
+        ['note     Two', '         words.']
+    """
+    for finding in findings:
+        lines = textwrap.wrap(finding.text, max(1, width - _INDENT), break_long_words=False, break_on_hyphens=False)
+        yield Text.assemble((finding.severity.ljust(_INDENT), _STYLES[finding.severity]), ("\n" + " " * _INDENT).join(lines))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, final
@@ -15,7 +15,7 @@ from lamarck.engines import Engine, inline
 if TYPE_CHECKING:
     from lamarck.coordinator import Observer
 
-__all__ = ["Files", "Workers"]
+__all__ = ["NO_FILES", "NO_WORKERS", "Files", "Workers"]
 
 _NONE = "none"
 
@@ -63,7 +63,7 @@ class Workers:
         """
         settings = {name: value for name, value in _given(self).items() if name != "engine"}
         if self.engine == "inline" and settings:
-            raise SettingsError(f"{_option(next(iter(settings)))} is for processes, and --engine inline trains without any; leave one of them out")
+            raise SettingsError(f"{_option(next(iter(settings)))} is for processes, and --engine inline trains without; leave one of them out")
         if not self.kept:
             return inline
         gpus = _gpus(settings.pop("gpus", _NONE))
@@ -114,12 +114,19 @@ class Files:
         from lamarck.observers.table import CsvObserver, JsonlObserver
         from lamarck.observers.tensorboard import TensorBoardObserver
 
-        kinds = {"csv": CsvObserver, "jsonl": JsonlObserver, "tensorboard": TensorBoardObserver}
+        kinds: dict[str, Callable[[Path], Observer]] = {"csv": CsvObserver, "jsonl": JsonlObserver, "tensorboard": TensorBoardObserver}
         for name, path in _given(self).items():
             try:
                 yield kinds[name](path)
             except SettingsError as error:
                 raise SettingsError(f"{_option(name)}: {str(error).partition(': ')[2]}") from None
+
+
+NO_WORKERS = Workers()
+"""Nothing is said about who trains."""
+
+NO_FILES = Files()
+"""Nothing is written beside the journal."""
 
 
 def _given(options: Workers | Files) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from lamarck._errors import PopulationLost, SettingsError
 from lamarck.cli.errors import plain_warnings
-from lamarck.cli.options import Files, Workers
+from lamarck.cli.options import NO_FILES, NO_WORKERS, Files, Workers
 from lamarck.cli.read import JournalFile, RunName, read
 from lamarck.cli.run import counts, tell
 from lamarck.cli.signals import stoppable
@@ -39,8 +39,8 @@ def resume(
     space: Annotated[str | None, Parameter(help="The search space, if it has Python functions and is not where the journal says.")] = None,
     checkpoints: Annotated[str | None, Parameter(help="Where the weights are, if it is not where the journal says.")] = None,
     name: RunName = "main",
-    workers: Workers = Workers(),
-    files: Files = Files(),
+    workers: Workers = NO_WORKERS,
+    files: Files = NO_FILES,
 ) -> None:
     """Go on with a run from exactly what its journal holds.
 
@@ -64,9 +64,7 @@ def resume(
         if checkpoints is None and weights is not None and "://" not in weights:
             weights = str(begun / weights)
         with plain_warnings(), stoppable(), progress(**counts(history)) as shown:
-            history = go_on(
-                function, journal, checkpoints=weights, name=name, engine=engine, observers=[shown, guard, *written], **changes
-            )
+            history = go_on(function, journal, checkpoints=weights, name=name, engine=engine, observers=[shown, guard, *written], **changes)
     tell(history, guard.findings, journal, name)
 
 

@@ -16,7 +16,7 @@ from lamarck import explore as explores
 from lamarck.cli._text import console
 from lamarck.cli.errors import plain_warnings
 from lamarck.cli.findings import render
-from lamarck.cli.options import Files, Workers
+from lamarck.cli.options import NO_FILES, NO_WORKERS, Files, Workers
 from lamarck.cli.read import past
 from lamarck.cli.signals import stoppable
 from lamarck.cli.target import ByName, Target, load_space
@@ -74,8 +74,8 @@ def run(
     checkpoints: Annotated[str | None, Parameter(help="Folder or URL for the weights. By default a folder beside the journal.")] = None,
     name: Annotated[str, Parameter(help="Name of the run in the journal.")] = "main",
     resume: Annotated[bool, Parameter(help="Go on with the run if the journal has it already, with the same settings.", negative=())] = False,
-    workers: Workers = Workers(),
-    files: Files = Files(),
+    workers: Workers = NO_WORKERS,
+    files: Files = NO_FILES,
     tokens: Annotated[tuple[str, ...], Parameter(parse=False)],
 ) -> None:
     """Train a population.
@@ -136,6 +136,6 @@ def tell(history: History, findings: Sequence[Finding], journal: Path, name: str
     """Says how a run has gone and how to see more."""
     print(history)
     out = console()
-    for part in render(findings):
+    for part in render(findings, out.width):
         out.print(part)
     print(f"see more: lamarck show {shlex.quote(str(journal))}" + ("" if name == "main" else f" --name {shlex.quote(name)}"))

@@ -15,10 +15,10 @@ from lamarck.cli._text import Column, configuration, console, number, sparkline,
 from lamarck.cli.findings import findings_of, render
 from lamarck.cli.read import JournalFile, RunName, read_events
 from lamarck.diversity import diversity, takeover
+from lamarck.guards import Finding
 from lamarck.history import History
 from lamarck.observers.progress import clock_text, counted
 from lamarck.plots.data import window
-from lamarck.guards import Finding
 from lamarck.population import Member, Population, Record, replay
 from lamarck.space import Constant, Space
 from lamarck.types import Failure
@@ -72,7 +72,7 @@ def _parts(
         yield _variety(history, names)
     if findings:
         yield ""
-    yield from render(findings)
+    yield from render(findings, width)
     yield from _latest("Latest copies", [(copy.member, copy.generation, copy.reason) for copy in history.copies])
     yield from _latest("Latest failures", [(it.member, it.generation, _failure(it)) for it in history.failures])
     yield from _latest("Retired", [(member, len(history.member(member)), reason) for member, reason in history.retired.items()])

@@ -39,6 +39,7 @@ class Assignment:
     Args:
         train: The training function, pickled by reference: it is loaded only after the environment is set.
         checkpoints: Where the weights are, as `open_checkpoints` takes it.
+        overlap: Whether they are flushed to the disk beside the next interval.
         environment: Variables to set before the user's code is imported, e.g. ``CUDA_VISIBLE_DEVICES``.
         threads: Threads that numerical libraries may use.
         seed: Seed of the run.
@@ -46,6 +47,7 @@ class Assignment:
 
     train: bytes
     checkpoints: str
+    overlap: bool
     environment: Mapping[str, str]
     threads: int
     seed: int
@@ -60,7 +62,7 @@ def child(pipe: Connection, assignment: Assignment) -> None:
     try:
         train = pickle.loads(assignment.train)  # noqa: S301 - made by our own parent on this machine, a moment ago
         _limit_threads(assignment.threads)
-        checkpoints = open_checkpoints(assignment.checkpoints)
+        checkpoints = open_checkpoints(assignment.checkpoints, overlap=assignment.overlap)
     except Exception:
         pipe.send_bytes(BROKEN + traceback.format_exc().encode())
         return

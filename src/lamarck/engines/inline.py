@@ -42,7 +42,7 @@ def inline(train: Train, coordinator: Coordinator) -> None:
                 raise TrainingError(f"the training function failed before its first interval: {type(error).__name__}: {error}") from error
             if first is None:
                 first = error
-                logger.warning("member %d failed; this is the first failure, later ones are only counted", worker.current.member, exc_info=error)
+                logger.warning("member %d failed; later failures are only counted", worker.current.member, exc_info=error)
             failure = Failure(
                 member=worker.current.member,
                 generation=worker.current.generation,

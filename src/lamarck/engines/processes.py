@@ -52,6 +52,9 @@ class Processes:
         per_gpu: Workers that share one device.
         threads: Threads that numerical libraries may use in each worker; by default the cores divided by the workers.
         time_limit: Seconds after which an interval counts as hung and its worker is killed; ``None`` for no limit.
+        overlap: Whether a report is acknowledged while the checkpoint behind it is still being flushed to the disk, beside the next interval.
+            Worth it for checkpoints of many megabytes. Killing processes loses nothing then, either; a power cut may cost each member the
+            interval before it. Checkpoints pass between the workers through the machine's memory in both cases.
         preload: Modules to import once, in the server that workers are forked from. By default PyTorch if this process has loaded it: a worker
             then starts in milliseconds instead of seconds.
 
@@ -68,6 +71,7 @@ class Processes:
     per_gpu: int = 1
     threads: int | None = None
     time_limit: float | None = None
+    overlap: bool = False
     preload: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
@@ -112,6 +116,7 @@ class Processes:
             c.Assignment(
                 train=pickled,
                 checkpoints=location,
+                overlap=self.overlap,
                 environment=limits | ({"CUDA_VISIBLE_DEVICES": shares[i % len(shares)]} if shares else {}),
                 threads=threads,
                 seed=coordinator.population.settings.seed,
@@ -236,7 +241,7 @@ class _Pool:
             if isinstance(message, Failure) and message.kind == "error":
                 if not self.shown:
                     self.shown = True
-                    logger.warning("member %d failed; this is the first failure, later ones are only counted\n%s", message.member, trace.decode())
+                    logger.warning("member %d failed; later failures are only counted\n%s", message.member, trace.decode())
                 self.coordinator.exchange(id(slot), message, claim=False)
                 self._send(slot, c.HEARD)
                 return

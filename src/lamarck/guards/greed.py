@@ -51,9 +51,9 @@ class Greed(Guard):
                     generation=now.generation,
                     text=(
                         f"The median {name} of the population has fallen from {before.median:.3g} to {column.median:.3g} by generation "
-                        f"{now.generation} of {settings.generations}, and most are near the lower bound, while values improve. A low one may look "
-                        "best for the moment only and slow everybody down later (greediness). Decide less often, with a longer interval; let "
-                        "copies prove themselves, with exploit=Grace(Truncation(), generations=2); or raise the lower bound of "
+                        f"{now.generation} of {settings.generations}, and most are near the lower bound, while values improve. A low one may "
+                        "look best for the moment only and slow everybody down later (greediness). Decide less often, with a longer interval; "
+                        "let copies prove themselves, with exploit=Grace(Truncation(), generations=2); or raise the lower bound of "
                         f"{name}."
                     ),
                 )
