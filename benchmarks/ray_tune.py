@@ -252,7 +252,7 @@ def main() -> None:
         asked = {"size": 4, "steps": HEAVY_STEPS, "megabytes": size}
         heavy[size] = {
             "processes": run(sys.executable, "_our_side.py", 180, how="processes", **asked),
-            "best": run(python, "_ray_side.py", chosen.seconds / 2, how="best", kind="class", **asked),
+            "best": run(python, "_ray_side.py", chosen.seconds / 3, how="best", kind="class", **asked),
         }
     page = text(outcomes, heavy, chosen.seconds)
     if chosen.quick:

@@ -7,7 +7,7 @@ Warm-up is the number of steps in which the learning rate rises to ``lr``. It ac
 owner's descendants win, not because anybody changes it later.
 
     python examples/char_transformer.py
-    lamarck run examples/char_transformer.py:train --interval 80 --generations 15 --mode min
+    lamarck run examples/char_transformer.py:train --interval 60 --generations 15 --mode min
 
 Needs lamarck[torch].
 """
@@ -101,7 +101,7 @@ def train(worker: lk.Worker) -> None:
 
 def main() -> None:
     """Trains a population."""
-    tell(lk.run(train, space, interval=80, mode="min", **settings(__doc__, population_size=8, generations=15)))
+    tell(lk.run(train, space, interval=60, mode="min", **settings(__doc__, population_size=8, generations=15)))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 import lamarck as lk
+from lamarck.checkpoints import MemoryCheckpoints
 from lamarck.integrations.torch import set_hparams
 
 space = lk.Space(
@@ -90,7 +91,7 @@ def train(worker: lk.Worker) -> None:
 
 def main() -> None:
     """Trains a population, and tests the one network that it selects."""
-    weights = lk.MemoryCheckpoints()
+    weights = MemoryCheckpoints()
     history = lk.run(train, space, interval=40, mode="min", checkpoints=weights, **settings(__doc__, population_size=8, generations=15))
     tell(history)
     winner = network()

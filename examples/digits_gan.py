@@ -61,8 +61,9 @@ def score(images: torch.Tensor) -> float:
 
 
 def generator() -> nn.Sequential:
-    """Latents ``float32[n, 16]`` to images."""
-    return nn.Sequential(nn.Linear(LATENT, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.Sigmoid())
+    """Latents ``float32[n, 16]`` to images. Without batch normalisation it learns far more slowly."""
+    hidden = (nn.Linear(LATENT, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())
+    return nn.Sequential(*hidden, nn.Linear(64, 64), nn.Sigmoid())
 
 
 def discriminator() -> nn.Sequential:
@@ -89,6 +90,7 @@ def train(worker: lk.Worker) -> None:
         set_hparams(maker, lr=interval.hparams["lr_generator"])
         set_hparams(judge, lr=interval.hparams["lr_discriminator"])
         dice = torch.Generator().manual_seed(interval.seed)
+        makes.train()
         for _ in interval.steps:
             true = real[torch.randint(len(real), (64,), generator=dice)]
             made = makes(torch.randn(64, LATENT, generator=dice))
@@ -98,6 +100,7 @@ def train(worker: lk.Worker) -> None:
             maker.zero_grad()
             functional.softplus(-judges(made)).mean().backward()  # type: ignore[no-untyped-call]
             maker.step()
+        makes.eval()
         with torch.inference_mode():
             interval.report(score(makes(shown)))
 

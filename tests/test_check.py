@@ -29,12 +29,12 @@ sys.stdout.buffer.write(pickle.dumps(reports))
 
 
 @functools.cache
-def checked(name, **settings):
+def checked(name, space="space", **settings):
     """The report about a function in the module beside this one, which the check's processes import as well."""
     sys.path.insert(0, HERE)
     try:
         unfit = importlib.import_module("unfit")
-        return check(getattr(unfit, name), unfit.space, interval=10, **settings)
+        return check(getattr(unfit, name), getattr(unfit, space), interval=10, **settings)
     finally:
         sys.path.remove(HERE)
 
@@ -84,6 +84,8 @@ NAMED = [
     ("untracked_optimizer", "leak", "track optimizer"),
     ("untracked_position", "restore", "batches in untracked_position(), an iterator, whose position cannot be saved"),
     ("untracked_position", "restore", "make batches anew in each interval"),
+    ("untracked_counter", "restore", "step in untracked_counter(), a plain value (int)"),
+    ("untracked_counter", "restore", "compute step from interval.start"),
     ("lossy_load", "restore", "saved, but not put back by loading: model/average"),
     ("lossy_load", "restore", "make loading the inverse of saving"),
     ("leaking_list", "leak", "SEEN in module unfit, a container (list)"),
@@ -92,7 +94,6 @@ NAMED = [
     ("rate_set_once", "hyperparameter", "optimizer/param_groups.0.lr is still 0.01: the restored state has overwritten the new value"),
     ("rate_set_once", "hyperparameter", "lamarck.integrations.torch.set_hparams(optimizer, lr=interval.hparams['lr'])"),
     ("rate_set_once", "leak", "set it in every interval"),
-    ("rate_ignored", "hyperparameter", "lr has no effect after a restore"),
     ("unseeded_generator", "repeat", "rng in unseeded_generator(), a random generator"),
     ("order_of_a_set", "repeat", "vocabulary in order_of_a_set(), a container (list)"),
     ("noisy_without_its_optimizer", "restore", "optimizer in noisy_without_its_optimizer(), an optimizer"),
@@ -151,20 +152,38 @@ def test_with_too_much_noise_an_effect_cannot_be_told():
     assert [effect.result for effect in checked("unseeded_generator").effects] == ["unclear"]
 
 
-def test_nothing_is_left_anywhere(tmp_path, monkeypatch):
+def test_a_state_that_never_loads_fails_wherever_it_is_restored():
+    report = checked("never_loads")
+    assert {experiment.name: experiment.result for experiment in report.experiments} == {
+        "the same again, in a new process": "identical",
+        "restored in a new process": "failed",
+        "from nothing, after another member": "identical",
+        "restored, after another member": "failed",
+    }
+    assert [finding.title for finding in report.faults] == [
+        "The training function raises: RuntimeError: size mismatch",
+        "The training function raises after its first report: RuntimeError: size mismatch",
+    ]
+    assert [effect.result for effect in report.effects] == ["failed"]
+    assert report.costs is None
+
+
+def test_a_hyperparameter_that_is_not_always_there_is_tried_where_it_is():
+    report = checked("fails_with_one_kind", space="two_kinds")
+    assert {effect.name: effect.result for effect in report.effects} == {"lr": "state", "kind": "failed", "momentum": "failed"}
+    assert all("NotImplementedError: plain" in finding.title for finding in report.faults)
+    assert [finding.evidence[0].partition("{")[0] for finding in report.faults] == ["when: restored with kind = plain", "when: restored with "]
+
+
+def test_nothing_is_left_anywhere_and_what_comes_next_is_told(tmp_path, monkeypatch):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    checked.__wrapped__("leaking_list")
-    assert list(temporary.iterdir()) == []
-    assert list(tmp_path.iterdir()) == [temporary]
-
-
-def test_what_happens_next_is_told():
     heard = []
     checked.__wrapped__("right", tell=heard.append)
-    assert heard[0] == "train without a break"
-    assert heard[-1] == "change lr"
+    assert list(temporary.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [temporary]
+    assert (heard[0], heard[-1]) == ("train without a break", "change lr")
 
 
 @pytest.mark.parametrize("wrong", [dict(interval=0), dict(interval=1.5), dict(intervals=1), dict(intervals=True)])

@@ -212,6 +212,13 @@ def test_the_call_that_helps_names_the_optimizers_own_name(name, kept, call):
     assert call in finding.advice
 
 
+def test_a_hyperparameter_that_nothing_holds_is_called_without_effect_all_the_same():
+    finding = ineffective(Effect(name="lr", before=0.01, after=(0.1, 0.001), result="nothing"), None)
+    assert finding.title == "lr has no effect after a restore."
+    assert finding.evidence == ("tried: 0.1 and 0.001 instead of 0.01; state and value stay the same",)
+    assert "if it acts only later" in finding.advice
+
+
 def test_a_failure_says_when_it_came():
     assert failed("x", Trouble(kind="raised", message="E: e", trace="", after=0)).title == "The training function raises: E: e"
     assert failed("x", Trouble(kind="raised", message="E: e", trace="", after=3)).title == "The training function raises after 3 reports: E: e"

@@ -263,6 +263,8 @@ def test_overlapping_flushes_keep_every_promise_but_the_moment(tmp_path, monkeyp
     store.put(0, 1, {"a": 2})
     assert len(flushed) >= 2  # the file and the folder of the first
 
+    store._flushed()
+
     def broken(handle):
         raise OSError(28, "No space left on device")
 

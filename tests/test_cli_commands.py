@@ -83,7 +83,9 @@ def test_run_trains_and_says_where_everything_is(tmp_path, capsys):
     history = open_run("train.db")
     assert history.ended == "generations"
     assert len(history.records) == 16
-    assert out == f"{history}\nsee more: lamarck show train.db\n"
+    first, *findings, last = out.splitlines()
+    assert (first, last) == (str(history), "see more: lamarck show train.db")
+    assert all(line.startswith(("warning  ", "note     ")) for line in findings)
     assert err == "journal train.db, weights in train.checkpoints/main\n"
     assert (tmp_path / "train.checkpoints" / "main").is_dir()
 

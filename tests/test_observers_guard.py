@@ -71,13 +71,13 @@ def folded(events):
 
 def test_a_healthy_run_is_left_in_peace(caplog):
     said = []
-    for seed in range(8):
+    for seed in range(5):
         pbt = machine(40, 16, seed)
         assert check_settings(pbt) == ()
         said.append([finding.name for finding in check(History.of(simulate(pbt, descent)))])
     # that one family owns everybody sooner or later is in the nature of the method, but with 40 members in 16 generations mostly later
     assert all(names in ([], ["one_family"]) for names in said)
-    assert sum(names == [] for names in said) >= 5
+    assert sum(names == [] for names in said) >= 3
     guard = GuardObserver()
     with caplog.at_level(logging.INFO, logger="lamarck"):
         told(guard, simulate(machine(40, 16, 0), descent))
@@ -117,13 +117,14 @@ def test_the_observer_says_what_the_history_shows(speeds, max_lead, step):
 
 def test_findings_never_go_away_while_a_run_goes_on():
     events = simulate(machine(8, 20, 1, max_lead=None), luck, speeds=(1.0, 0.4))
-    before = 0
-    for end in range(1, len(events) + 1, 7):
+    whole = check(History.of(events))
+    counts = []
+    for end in [*range(1, len(events), 29), len(events)]:
         findings = check(History.of(events[:end]))
-        assert findings == check(History.of(events))[: len(findings)]
-        assert len(findings) >= before
-        before = len(findings)
-    assert before > 0
+        assert findings == whole[: len(findings)]
+        counts.append(len(findings))
+    assert counts == sorted(counts)
+    assert counts[-1] == len(whole) > 0
 
 
 def test_nobody_waits_for_a_member_that_is_retired():

@@ -29,7 +29,7 @@ SPACE = Space(
     lr=Float(1e-5, 1e-1, log=True),
     layers=Int(1, 4),
     momentum=Float(0.0, 1.0, when={"optimizer": "sgd"}),
-    optimizer=Categorical(["sgd", "adam, with\n\"decay\""]),
+    optimizer=Categorical(["sgd", 'adam, with\n"decay"']),
 )
 
 

@@ -113,6 +113,19 @@ def test_every_page_is_in_the_menu() -> None:
     assert menu == {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")}
 
 
+def test_the_floors_of_the_house_are_drawn_as_the_linter_checks_them() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    assert "\n".join(layers) + "\n" in blocks(ROOT / "docs" / "design.md", "text")
+
+
+def test_every_room_is_described() -> None:
+    rooms = {path.stem for path in (ROOT / "src" / "lamarck").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    described = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    missing = [room for room in sorted(rooms) if not re.search(rf"\b{room}(\.py|/)", described)]
+    assert not missing, f"docs/design.md does not say what {missing} are for"
+
+
 # ---- versions -----------------------------------------------------------------------------------------------------------------------
 
 

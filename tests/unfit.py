@@ -117,16 +117,6 @@ def rate_set_once(worker):
         interval.report(-loss(weights))
 
 
-def rate_ignored(worker):
-    """Nothing holds the rate, so that nothing can be said but that it has no effect."""
-    weights = np.zeros(3)
-    worker.track(weights=weights)
-    for interval in worker:
-        for rows in interval.rng.integers(len(DATA), size=(len(interval.steps), 8)):
-            weights -= 0.01 * gradient(weights, rows)
-        interval.report(-loss(weights))
-
-
 def rate_in_the_value_only(worker):
     weights = np.zeros(3)
     worker.track(weights=weights)
@@ -274,3 +264,43 @@ def order_of_a_set(worker):
         for row in interval.rng.integers(len(WORDS), size=len(interval.steps)):
             weights[vocabulary.index(WORDS[row])] += interval.hparams["lr"] * row
         interval.report(float(np.arange(len(weights)) @ weights))
+
+
+def untracked_counter(worker):
+    """Warms the rate up over the first steps, which it counts itself."""
+    weights, step = np.zeros(3), 0
+    worker.track(weights=weights)
+    for interval in worker:
+        for rows in interval.rng.integers(len(DATA), size=(len(interval.steps), 8)):
+            step += 1
+            weights -= interval.hparams["lr"] * min(1.0, step / 15) * gradient(weights, rows)
+        interval.report(-loss(weights))
+
+
+def never_loads(worker):
+    weights = np.zeros(3)
+
+    def load(state):
+        if state["weights"].any():
+            raise RuntimeError("size mismatch")
+        weights[:] = 0
+
+    worker.track(model=(lambda: {"weights": weights}, load))
+    for interval in worker:
+        for rows in interval.rng.integers(len(DATA), size=(len(interval.steps), 8)):
+            weights -= interval.hparams["lr"] * gradient(weights, rows)
+        interval.report(-loss(weights))
+
+
+two_kinds = lk.Space(lr=lk.Float(1e-3, 1e-1, log=True), kind=["plain", "heavy", "other"], momentum=lk.Float(0.0, 0.9, when={"kind": "plain"}))
+
+
+def fails_with_one_kind(worker):
+    weights = np.zeros(3)
+    worker.track(weights=weights)
+    for interval in worker:
+        if interval.hparams["kind"] == "plain":
+            raise NotImplementedError("plain")
+        for rows in interval.rng.integers(len(DATA), size=(len(interval.steps), 8)):
+            weights -= interval.hparams["lr"] * gradient(weights, rows)
+        interval.report(-loss(weights))

@@ -11,7 +11,6 @@ from lamarck._errors import LamarckError
 from lamarck.guards import Finding, check, check_settings
 from lamarck.history import History
 from lamarck.pbt import PBT
-from lamarck.types import Event, Reported
 
 __all__ = ["findings_of", "render"]
 
@@ -19,19 +18,13 @@ _STYLES = {"warning": "bold yellow", "note": "bold"}
 _INDENT = len("warning  ")
 
 
-def findings_of(history: History, events: Sequence[Event]) -> tuple[Finding, ...]:
-    """Returns what the guards have to say about a run that is read back from its journal.
-
-    Args:
-        history: The run.
-        events: What it was read from; reports in it have metrics, which a history does not keep.
-    """
-    metrics = {event.report.key: event.report.metrics for event in events if isinstance(event, Reported)}
+def findings_of(history: History) -> tuple[Finding, ...]:
+    """Returns what the guards have to say about a run that is read back from its journal."""
     try:
         settings = check_settings(PBT.of(history.started))
     except LamarckError:  # a strategy that a journal cannot hold: nobody can look at it
         settings = ()
-    return (*settings, *check(history, metrics))
+    return (*settings, *check(history, {record.key: record.metrics for record in history.records}))
 
 
 def render(findings: Sequence[Finding], width: int) -> Iterator[Text]:

@@ -140,14 +140,14 @@ def _after(options: _Options, kept: object) -> _Options:
     return replace(options, **{name: value for name, value in kept.items() if name in names}) if isinstance(kept, dict) else options
 
 
-def _gpus(text: str) -> list[str]:
+def _gpus(text: str) -> tuple[str, ...]:
     """Names of devices.
 
     Example:
         >>> _gpus("0, 1"), _gpus("none")
-        (['0', '1'], [])
+        (('0', '1'), ())
     """
-    names = [] if text.strip() == _NONE else [name.strip() for name in text.split(",")]
+    names = () if text.strip() == _NONE else tuple(name.strip() for name in text.split(","))
     if not all(names):
         raise SettingsError(f"--gpus: got {text!r}; name devices with commas between them, as in 0,1, or say none")
     return names

@@ -13,13 +13,12 @@ from rich.text import Text
 
 from lamarck.cli._text import Column, configuration, console, number, sparkline, tables
 from lamarck.cli.findings import findings_of, render
-from lamarck.cli.read import JournalFile, RunName, read_events
+from lamarck.cli.read import JournalFile, RunName, read
 from lamarck.diversity import diversity, takeover
-from lamarck.guards import Finding
 from lamarck.history import History
 from lamarck.observers.progress import clock_text, counted
 from lamarck.plots.data import window
-from lamarck.population import Member, Population, Record, replay
+from lamarck.population import Member, Population, Record
 from lamarck.space import Constant, Space
 from lamarck.types import Failure
 
@@ -48,20 +47,15 @@ def show(journal: JournalFile, /, *, name: RunName = "main") -> None:
 
     Works while the run is going on.
     """
-    events = read_events(journal, name)
-    history, population = History.of(events), replay(events)
-    assert population is not None
-    findings = findings_of(history, events)
+    history, population = read(journal, name)
     space = Space.from_dict(history.started.space)
     names = [name for name in space if not isinstance(space[name], Constant)]
     out = console()
-    for part in _parts(history, population, findings, journal, names, out.width):
+    for part in _parts(history, population, journal, names, out.width):
         out.print(part)
 
 
-def _parts(
-    history: History, population: Population, findings: Sequence[Finding], journal: Path, names: Sequence[str], width: int
-) -> Iterator[RenderableType]:
+def _parts(history: History, population: Population, journal: Path, names: Sequence[str], width: int) -> Iterator[RenderableType]:
     yield _header(history, population, journal)
     yield ""
     yield from _members(history, population, names, width)
@@ -70,9 +64,9 @@ def _parts(
         yield from _ancestry(history.lineage(), names, width)
         yield ""
         yield _variety(history, names)
-    if findings:
+    if findings := findings_of(history):
         yield ""
-    yield from render(findings, width)
+        yield from render(findings, width)
     yield from _latest("Latest copies", [(copy.member, copy.generation, copy.reason) for copy in history.copies])
     yield from _latest("Latest failures", [(it.member, it.generation, _failure(it)) for it in history.failures])
     yield from _latest("Retired", [(member, len(history.member(member)), reason) for member, reason in history.retired.items()])

@@ -35,9 +35,8 @@ def verify(journal: JournalFile, /, *, name: RunName = "main") -> int:
             raise SettingsError("its search space has a Python function, which a journal cannot hold")
         mismatch = first_mismatch(events)
     except (SettingsError, StrategyError) as error:
-        raise SettingsError(
-            f"this run can only be verified from Python, by lamarck.verify.verify(events, space=..., explore=...): {error}"
-        ) from None
+        cure = "verify it from Python, with lamarck.verify.verify(events, space=..., explore=...)"
+        raise SettingsError(f"this run cannot be verified from its journal alone; {cure}: {error}") from None
     if mismatch is None:
         print(f"every decision follows ({len(events)} {'event' if len(events) == 1 else 'events'})")
         return 0

@@ -165,7 +165,7 @@ def digits(
         TrainingError: If a process ends badly.
     """
     begun = time.monotonic()
-    for module in ("torch", "sklearn", "matplotlib", "safetensors", "fsspec", "blake3"):
+    for module in ("torch", "sklearn", "matplotlib", "fsspec", "blake3"):
         require(module, "demo", "The digits demo")
     from lamarck.demos import digits_plot
 

@@ -58,7 +58,7 @@ class Watch:
         """Returns the watch that has seen a whole history; see `check` for the arguments."""
         watch = cls(history.started, guards)
         for record in history.records:
-            watch.add(record, {} if metrics is None else metrics.get(record.key, {}))
+            watch.add(record, record.metrics if metrics is None else metrics.get(record.key, {}))
         for member in history.retired:
             watch.retire(member)
         watch.close()
@@ -125,7 +125,7 @@ def check(
 
     Args:
         history: The run, also while it is going on: generations count once they are complete.
-        metrics: What reports said beside the value, by (member, generation); a history does not keep it. Only `Overhead` looks at it.
+        metrics: What reports said beside the value, by (member, generation), if not in the records. Only `Overhead` looks at it.
         guards: Whom to ask.
 
     Example:
