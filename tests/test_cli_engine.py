@@ -148,9 +148,12 @@ def test_gpus_and_threads_reach_the_workers_of_a_module(tmp_path):
     assert len(list(csv.DictReader(Path("job.csv").read_text().splitlines()))) == 32
 
 
-def test_a_run_that_fails_in_workers_shows_the_users_traceback_and_is_lost(capfd):
+def test_a_run_that_fails_in_workers_shows_the_users_traceback_and_is_lost(capfd, caplog):
     assert main([*RUN[:1], "train.py:broken", *RUN[2:], "--workers", "2", "--max-failures", "0"]) == 1
     assert "every member failed for good" in capfd.readouterr().err
+    (trace,) = (message for message in caplog.messages if "Traceback" in message)
+    assert "in broken" in trace
+    assert "_child.py" not in trace
     assert "nobody_defined_this" in lk.open_run("broken.db").failures[0].message
 
 

@@ -82,12 +82,12 @@ def child(pipe: Connection, assignment: Assignment) -> None:
                 raise TrainingError("the training function returned before the run was over: iterate `for interval in worker` to its end")
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 raise
-            except LamarckError:
-                pipe.send_bytes(BROKEN + traceback.format_exc().encode())
+            except LamarckError as error:
+                pipe.send_bytes(BROKEN + _trace(error))
                 return
             except Exception as error:
                 if worker.current is None:
-                    pipe.send_bytes(BROKEN + traceback.format_exc().encode())
+                    pipe.send_bytes(BROKEN + _trace(error))
                     return
                 failure = Failure(
                     member=worker.current.member,
@@ -96,8 +96,14 @@ def child(pipe: Connection, assignment: Assignment) -> None:
                     message=f"{type(error).__name__}: {error}"[:500],
                 )
                 # The traceback travels beside the failure: it is for the user's eyes, not for the journal.
-                pipe.send_bytes(MESSAGE + codec.encode(failure) + b"\n" + traceback.format_exc().encode())
+                pipe.send_bytes(MESSAGE + codec.encode(failure) + b"\n" + _trace(error))
                 pipe.recv_bytes()
+
+
+def _trace(error: Exception) -> bytes:
+    """The traceback from the training function on: what called it is no news to whoever wrote it."""
+    below = error.__traceback__.tb_next if error.__traceback__ is not None else None
+    return "".join(traceback.format_exception(type(error), error, below)).encode()
 
 
 def _answer(data: bytes) -> Interval | None:
