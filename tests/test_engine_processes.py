@@ -18,7 +18,7 @@ from lamarck.engines.processes import Processes
 from lamarck.journal import open_journal
 from lamarck.testing.engine import ENGINE_LAWS, SPACE, train
 from lamarck.types import Reported
-from trainers import always_raises, counts_loads, dies_once, exits_early, fails_early, hangs_once, returns_early, tells
+from trainers import always_raises, breaks_a_pipe, counts_loads, dies_once, exits_early, fails_early, hangs_once, returns_early, tells
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +59,12 @@ def test_a_worker_that_dies_is_replaced_and_its_interval_repeated():
 def test_a_worker_that_hangs_is_killed_at_its_time_limit():
     history = lk.run(hangs_once, SPACE, engine=Processes(workers=2, time_limit=1.0), **SETTINGS)
     assert [(failure.kind, failure.message) for failure in history.failures] == [("timeout", "no report within 1 s")]
+    assert len(history.records) == 20
+
+
+def test_a_pipe_of_the_users_own_is_not_taken_for_ours():
+    history = lk.run(breaks_a_pipe, SPACE, engine=Processes(workers=2), **SETTINGS)
+    assert [(failure.kind, failure.message) for failure in history.failures] == [("error", "BrokenPipeError: the data loader's own pipe")]
     assert len(history.records) == 20
 
 

@@ -70,3 +70,14 @@ def counts_loads(worker):
         time.sleep(0.5 if interval.generation == 0 else 0.0)  # until every worker has a member
         count[0] += 1
         interval.report(float(count[0]))
+
+
+def breaks_a_pipe(worker):
+    x = np.array([1.0])
+    worker.track(x=x)
+    for interval in worker:
+        marker = Path(f"broke-{interval.member}")
+        if interval.key == (1, 1) and not marker.exists():
+            marker.touch()
+            raise BrokenPipeError("the data loader's own pipe")
+        interval.report(float(x[0]))

@@ -45,6 +45,10 @@ class Workers:
         float | None, Parameter(help="Seconds after which an interval counts as hung and is trained again elsewhere. By default never.")
     ] = None
 
+    overlap: Annotated[
+        bool | None, Parameter(help="Flush checkpoints to the disk beside the next interval; for checkpoints of many megabytes.")
+    ] = None
+
     @property
     def kept(self) -> dict[str, Any]:
         """What the journal keeps: what was given, or nothing for this process alone."""

@@ -53,6 +53,10 @@ class Assignment:
     seed: int
 
 
+class _ParentGone(BaseException):
+    """Nobody is left to report to. Not an `Exception`: no training function may take it for its own."""
+
+
 def child(pipe: Connection, assignment: Assignment) -> None:
     """Trains until the run is over, the parent is gone, or the training function cannot be called at all."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it lets intervals finish
@@ -67,11 +71,17 @@ def child(pipe: Connection, assignment: Assignment) -> None:
         pipe.send_bytes(BROKEN + traceback.format_exc().encode())
         return
 
-    def transport(message: Report | Failure | None) -> Interval | None:
-        pipe.send_bytes(READY if message is None else MESSAGE + codec.encode(message))
-        return _answer(pipe.recv_bytes())
+    def said(data: bytes) -> bytes:
+        try:
+            pipe.send_bytes(data)
+            return pipe.recv_bytes()
+        except (EOFError, OSError):
+            raise _ParentGone from None
 
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    def transport(message: Report | Failure | None) -> Interval | None:
+        return _answer(said(READY if message is None else MESSAGE + codec.encode(message)))
+
+    with contextlib.suppress(_ParentGone):
         while True:
             worker = Worker(transport, checkpoints)
             seed_everything(assignment.seed & 0xFFFFFFFF)
@@ -80,8 +90,6 @@ def child(pipe: Connection, assignment: Assignment) -> None:
                 if worker.over:
                     return
                 raise TrainingError("the training function returned before the run was over: iterate `for interval in worker` to its end")
-            except (EOFError, BrokenPipeError, ConnectionResetError):
-                raise
             except LamarckError as error:
                 pipe.send_bytes(BROKEN + _trace(error))
                 return
@@ -96,8 +104,7 @@ def child(pipe: Connection, assignment: Assignment) -> None:
                     message=f"{type(error).__name__}: {error}"[:500],
                 )
                 # The traceback travels beside the failure: it is for the user's eyes, not for the journal.
-                pipe.send_bytes(MESSAGE + codec.encode(failure) + b"\n" + _trace(error))
-                pipe.recv_bytes()
+                said(MESSAGE + codec.encode(failure) + b"\n" + _trace(error))
 
 
 def _trace(error: Exception) -> bytes:
