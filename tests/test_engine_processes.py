@@ -18,7 +18,18 @@ from lamarck.engines.processes import Processes
 from lamarck.journal import open_journal
 from lamarck.testing.engine import ENGINE_LAWS, SPACE, train
 from lamarck.types import Reported
-from trainers import always_raises, breaks_a_pipe, counts_loads, dies_once, exits_early, fails_early, hangs_once, returns_early, tells
+from trainers import (
+    always_raises,
+    breaks_a_pipe,
+    counts_loads,
+    dies_once,
+    exits_early,
+    fails_early,
+    hangs_once,
+    has_children,
+    returns_early,
+    tells,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +77,11 @@ def test_a_pipe_of_the_users_own_is_not_taken_for_ours():
     history = lk.run(breaks_a_pipe, SPACE, engine=Processes(workers=2), **SETTINGS)
     assert [(failure.kind, failure.message) for failure in history.failures] == [("error", "BrokenPipeError: the data loader's own pipe")]
     assert len(history.records) == 20
+
+
+def test_a_worker_may_have_processes_of_its_own():
+    history = lk.run(has_children, SPACE, engine=Processes(workers=2), **(SETTINGS | {"generations": 2}))
+    assert {record.value for record in history.records} == {9.0}
 
 
 def test_the_first_traceback_is_shown_and_the_population_is_lost(caplog):

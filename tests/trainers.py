@@ -1,5 +1,6 @@
 """Training functions that go wrong, in a module that worker processes can import."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -81,3 +82,16 @@ def breaks_a_pipe(worker):
             marker.touch()
             raise BrokenPipeError("the data loader's own pipe")
         interval.report(float(x[0]))
+
+
+def square(x):
+    return x * x
+
+
+def has_children(worker):
+    """As a data loader does."""
+    x = np.array([1.0])
+    worker.track(x=x)
+    for interval in worker:
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            interval.report(float(pool.map(square, [3.0])[0]))

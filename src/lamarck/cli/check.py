@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, final
+from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console, RenderableType
@@ -19,8 +18,7 @@ from lamarck.checking import CheckReport, Costs, Experiment, Finding
 from lamarck.checking import check as examine
 from lamarck.cli._text import Column, console, number, tables
 from lamarck.cli.signals import stoppable
-from lamarck.cli.target import Target, load_space
-from lamarck.worker import Worker
+from lamarck.cli.target import ByName, Target, load_space
 
 __all__ = ["EXAMPLES", "check"]
 
@@ -63,28 +61,13 @@ def check(
     function.load_function(Path.cwd())
     found, _ = load_space(space, function, Path.cwd())
     with stoppable(), _telling() as tell:
-        report = examine(_ByName(function, Path.cwd()), found, interval=interval, intervals=intervals, tell=tell)
+        report = examine(ByName(function, Path.cwd()), found, interval=interval, intervals=intervals, tell=tell)
     out = console()
     for part in _parts(report, out.width):
         out.print(part)
     if not report.fit:
         raise TrainingError(f"{train} is {report.verdict}")
     out.print(f"{train} is {report.verdict}", style="bold green")
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _ByName:
-    """A training function that other processes import for themselves, from wherever it is."""
-
-    target: Target
-    folder: Path
-
-    def __call__(self, worker: Worker) -> object:
-        return self.target.load_function(self.folder)(worker)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Target.load_function, (self.target, self.folder)
 
 
 @contextmanager

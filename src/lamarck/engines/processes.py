@@ -129,7 +129,9 @@ class Processes:
         if "forkserver" not in multiprocessing.get_all_start_methods():
             return multiprocessing.get_context("spawn")
         context = multiprocessing.get_context("forkserver")
-        chosen = [name for name in ("torch",) if name in sys.modules] if self.preload is None else list(self.preload)
+        # The first optimizer of a process imports torch._dynamo, which takes longer than the rest of a worker's start.
+        torch = ["torch", "torch._dynamo"] if "torch" in sys.modules else []
+        chosen = torch if self.preload is None else list(self.preload)
         context.set_forkserver_preload(["lamarck.engines._child", *chosen])
         return context
 
@@ -206,7 +208,9 @@ class _Pool:
     def _start(self, slot: _Slot) -> None:
         mine, theirs = multiprocessing.Pipe()
         make: Any = self.context.Process  # type: ignore[attr-defined]
-        process = make(target=c.child, args=(theirs, slot.assignment), name="lamarck-worker", daemon=True)
+        process = make(
+            target=c.child, args=(theirs, slot.assignment), name="lamarck-worker"
+        )  # no daemon: data loaders have children of their own
         process.start()
         theirs.close()
         slot.process, slot.pipe, slot.waiting, slot.deadline = process, mine, False, None
