@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import machine, save, table
 
+from _common import RESULTS, machine, save, table
 from lamarck import codec
 from lamarck.checkpoints import MemoryCheckpoints
 from lamarck.coordinator import Coordinator, events_of
@@ -28,7 +28,7 @@ from lamarck.pbt import PBT
 from lamarck.population import apply, replay
 from lamarck.space import Float, Space
 from lamarck.testing.simulation import simulate
-from lamarck.types import Report, Settings
+from lamarck.types import Interval, Report, Settings
 
 SPACE = Space(lr=Float(1e-5, 1e-1, log=True), wd=Float(1e-6, 1e-2, log=True), dropout=Float(0.0, 0.6))
 
@@ -112,10 +112,16 @@ def us(seconds: float) -> str:
     return f"{seconds * 1e6:.0f}"
 
 
+def rate(interval: Interval, state: object) -> tuple[float, None]:
+    """Stands for training: the value is a hyperparameter."""
+    del state
+    return float(str(interval.hparams["lr"])), None
+
+
 def replay_journal(folder: Path, events: int) -> dict[str, Any]:
     """Seconds to read, decode and fold a journal of so many events, as `resume` and `open_run` do."""
     size = 100
-    made = simulate(machine_of(size, math.ceil(events / (2 * size)) + 1, 0), lambda interval, state: (interval.hparams["lr"], None))[:events]  # type: ignore[return-value]
+    made = simulate(machine_of(size, math.ceil(events / (2 * size)) + 1, 0), rate)[:events]
     path = folder / "replay.db"
     with closing(open_journal(path)) as journal:
         for first in range(0, len(made), 1000):
@@ -147,25 +153,25 @@ def main() -> None:
     sizes = (10, 100, 1000) if quick else (10, 100, 1000, 10_000)
     reports = 300 if quick else 3000
     memory = {(size, lead): decide(size, lead, reports) for size in sizes for lead in (0, None)}
-    with tempfile.TemporaryDirectory(dir=".") as name:
+    with tempfile.TemporaryDirectory(dir=RESULTS.parent) as name:
         folder = Path(name)
-        payload = b"x" * 500  # as a report and the interval after it take
+        bare = commit(folder, b"x" * 500)  # as a report and the interval after it take
         durable: dict[int, dict[str, list[float]]] = {}
         for size in sizes:
-            tasks: dict[str, Callable[[], None]] = {"in memory": Exchanges(size, MemoryJournal(), reports + size)}
-            tasks["durable"] = Exchanges(size, open_journal(folder / f"{size}.db"), reports + size)
-            tasks["bare commit"] = commit(folder, payload) if size == sizes[0] else tasks_bare
-            tasks_bare = tasks["bare commit"]
+            tasks: dict[str, Callable[[], None]] = {
+                "in memory": Exchanges(size, MemoryJournal(), reports + size),
+                "durable": Exchanges(size, open_journal(folder / f"{size}.db"), reports + size),
+                "bare commit": bare,
+            }
             durable[size] = in_turn(tasks, reports)
         again = replay_journal(folder, 10_000 if quick else 100_000)
     rows = []
     for size in sizes:
         sync, free = (statistics.median(memory[size, lead]) for lead in (0, None))
         there = {key: statistics.median(value) for key, value in durable[size].items()}
-        rows.append(
-            [str(size), us(sync), us(free), us(there["in memory"]), us(there["durable"]), us(there["bare commit"])]
-            + [f"{there['durable'] / there['bare commit']:.2f}"]
-        )
+        ratio = there["durable"] / there["bare commit"]
+        times = (sync, free, there["in memory"], there["durable"], there["bare commit"])
+        rows.append([str(size), *map(us, times), f"{ratio:.2f}"])
     text = table(
         ["members", "machine, sync", "machine, async", "with journal in memory", "durable", "one fsynced commit", "durable / commit"], rows
     )
@@ -175,8 +181,8 @@ def main() -> None:
         "Median microseconds from a report to the next interval. The machine alone decides and applies; with a journal it also encodes and\n"
         "appends both events in one transaction. The commit by hand writes 500 bytes to a SQLite file on the same disk, in turn with the others.\n\n"
         f"{text}\n\nFrom {sizes[0]} to {sizes[-1]} members the machine's cost grew {grew:.1f}-fold; N log N grows {nlogn:.0f}-fold.\n\n"
-        f"Replay of {again['events']:,} events ({again['bytes'] / 1e6:.1f} MB, 100 members): read {again['read']:.2f} s, decode {again['decode']:.2f} s, "
-        f"read + decode + fold into the state {again['population']:.2f} s, into the history {again['history']:.2f} s."
+        f"Replay of {again['events']:,} events ({again['bytes'] / 1e6:.1f} MB, 100 members): read {again['read']:.2f} s, decode "
+        f"{again['decode']:.2f} s, read + decode + fold into the state {again['population']:.2f} s, into the history {again['history']:.2f} s."
     )
     if quick:
         print(text)
