@@ -179,7 +179,8 @@ def main() -> None:
     nlogn = sizes[-1] * math.log2(sizes[-1]) / (sizes[0] * math.log2(sizes[0]))
     text = (
         "Median microseconds from a report to the next interval. The machine alone decides and applies; with a journal it also encodes and\n"
-        "appends both events in one transaction. The commit by hand writes 500 bytes to a SQLite file\non the same disk, in turn with the others.\n\n"
+        "appends both events in one transaction. The commit by hand writes 500 bytes to a SQLite file on the same disk, in turn with\n"
+        "the others.\n\n"
         f"{text}\n\nFrom {sizes[0]} to {sizes[-1]} members the machine's cost grew {grew:.1f}-fold; N log N grows {nlogn:.0f}-fold.\n\n"
         f"Replay of {again['events']:,} events ({again['bytes'] / 1e6:.1f} MB, 100 members): read {again['read']:.2f} s, decode "
         f"{again['decode']:.2f} s, read + decode + fold into the state {again['population']:.2f} s, into the history {again['history']:.2f} s."
