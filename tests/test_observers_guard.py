@@ -188,7 +188,7 @@ def test_times_among_the_metrics_reach_the_guards():
     guard = GuardObserver()
     told(guard, events)
     assert "overhead" in [finding.name for finding in guard.findings]
-    assert "overhead" not in [finding.name for finding in check(History.of(events))]  # a history keeps no metrics
+    assert "overhead" in [finding.name for finding in check(History.of(events))]
     metrics = {event.report.key: event.report.metrics for event in events if isinstance(event, Reported)}
     assert check(History.of(events), metrics) == guard.findings
 
