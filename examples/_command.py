@@ -57,11 +57,8 @@ def tell(history: lk.History) -> None:
     if not history.copies or not alone:
         return
     best = max(alone, key=lambda record: record.fitness)
-    print(
-        f"\nwithout any copy: best {best.value:g}, with {_written(best.hparams)} all the time.\n"
-        "Random search from the same seed would have found at least that; --random-search runs it to its end. One run of each says little:\n"
-        "compare several seeds."
-    )
+    print(f"\nwithout any copy: best {best.value:g}, with {_written(best.hparams)} all the time")
+    print("Random search from the same seed is at least as good as that; --random-search shows how good. Compare several seeds.")
 
 
 def _written(hparams: Mapping[str, Any]) -> str:

@@ -86,7 +86,8 @@ def train(worker: lk.Worker) -> None:
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-        interval.report(evaluate(model, "validation")[0])
+        value, accuracy = evaluate(model, "validation")
+        interval.report(value, metrics={"accuracy": accuracy})
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ import lamarck as lk
 CLASSES = np.arange(10)
 
 space = lk.Space(
-    eta0=lk.Float(1e-4, 10.0, log=True),  # the learning rate: constant in an interval, a schedule over the run
+    eta0=lk.Float(1e-3, 100.0, log=True),  # the learning rate: constant in an interval, a schedule over the run
     alpha=lk.Float(1e-8, 1e-1, log=True),  # strength of the penalty
     l1_ratio=lk.Float(0.0, 1.0),  # how much of it is the sum of absolute values, which makes weights vanish
 )
