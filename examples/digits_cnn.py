@@ -1,7 +1,7 @@
 """A convolutional network on handwritten digits, with the strength of the augmentation among the hyperparameters.
 
-200 training images are few, so how far they are turned and shifted and how much noise they get matters as much as the learning rate, and what is
-best may change while the network learns. Members are judged by their loss on other images.
+200 training images are few, so how far they are turned and shifted and how much noise they get matters as much as the learning rate, and what
+is best may change while the network learns. Members are judged by their loss on other images.
 
     python examples/digits_cnn.py
     lamarck run examples/digits_cnn.py:train --interval 40 --generations 15 --mode min
