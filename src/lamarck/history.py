@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -92,7 +91,7 @@ class History:
                     standing[event.interval.member] = event.interval
                 case Reported():
                     interval = standing.pop(event.report.member)
-                    records.append(_record(event, interval, started.settings))
+                    records.append(Record.of(event.report, interval, started.settings))
                     if interval.copied and interval.parent is not None:
                         copies.append(
                             Copy(
@@ -218,20 +217,3 @@ class History:
             return head + tail
         best = self.best
         return f"{head}{tail}; best {best.value:g} by member {best.member}, generation {best.generation}"
-
-
-def _record(event: Reported, interval: Interval, settings: Settings) -> Record:
-    report = event.report
-    sign = 1.0 if settings.mode == "max" else -1.0
-    return Record(
-        member=report.member,
-        generation=report.generation,
-        step=report.step,
-        value=report.value,
-        fitness=sign * report.value if math.isfinite(report.value) else -math.inf,
-        checkpoint=report.checkpoint,
-        hparams=interval.hparams,
-        parent=interval.parent,
-        samples=report.samples,
-        metrics=report.metrics,
-    )

@@ -60,6 +60,32 @@ class Record:
     metrics: Mapping[str, float] = field(default_factory=dict)
     trail: tuple[float, ...] = ()
 
+    @classmethod
+    def of(cls, report: Report, interval: Interval, settings: Settings, before: tuple[float, ...] | None = None) -> Record:
+        """Joins a report and its interval, and turns the value into a fitness: the one place that knows signs and what is not finite.
+
+        Args:
+            report: What was reported.
+            interval: What it answers.
+            settings: The rules of the run; the mode gives the sign.
+            before: Trail of the weights that the interval began with; ``None`` for a record without a trail.
+        """
+        finite = math.isfinite(report.value)
+        fitness = (report.value if settings.mode == "max" else -report.value) if finite else -math.inf
+        return cls(
+            member=report.member,
+            generation=report.generation,
+            step=report.step,
+            value=report.value,
+            fitness=fitness,
+            checkpoint=report.checkpoint,
+            hparams=interval.hparams,
+            parent=interval.parent,
+            samples=report.samples,
+            metrics=report.metrics,
+            trail=() if before is None else (*before[1 - TRAIL :], fitness),
+        )
+
     @property
     def key(self) -> Key:
         """(member, generation)."""
@@ -356,26 +382,12 @@ def _reported(population: Population, report: Report) -> Population:
     interval = member.interval
     if interval is None:
         raise ReportError(f"the journal reports member {report.member}, generation {report.generation}, which was not assigned")
-    finite = math.isfinite(report.value)
-    fitness = (report.value if population.settings.mode == "max" else -report.value) if finite else -math.inf
-    record = Record(
-        member=report.member,
-        generation=report.generation,
-        step=report.step,
-        value=report.value,
-        fitness=fitness,
-        checkpoint=report.checkpoint,
-        hparams=interval.hparams,
-        parent=interval.parent,
-        samples=report.samples,
-        metrics=report.metrics,
-        trail=(*member.trail[1 - TRAIL :], fitness),
-    )
+    record = Record.of(report, interval, population.settings, member.trail)
     generations = population.generations.copy()
     generations[report.member] = report.generation + 1
     floor = int(generations[generations.argmin()])  # three times as fast as min()
     cohorts = {age: cohort.updated(record) for age, cohort in population._cohorts.items() if age is None or age >= floor - 1}
-    best = record if finite and (population.best is None or fitness > population.best.fitness) else None
+    best = record if record.finite and (population.best is None or record.fitness > population.best.fitness) else None
     after = Member(
         id=member.id,
         records=_kept((*member.records, record), floor - 1 if population.settings.compare == "age" else report.generation),

@@ -15,7 +15,7 @@ from lamarck.checkpoints import Checkpoints, MemoryCheckpoints
 from lamarck.tracking import Tracked, tracked
 from lamarck.types import Failure, Interval, Report
 
-__all__ = ["ActiveInterval", "Transport", "Worker", "seed_everything"]
+__all__ = ["ActiveInterval", "Transport", "Worker", "raised", "seed_everything"]
 
 Transport = Callable[[Report | Failure | None], Interval | None]
 """Carries what a worker says to whoever decides, and brings back its next interval; ``None`` when the run is over."""
@@ -215,6 +215,16 @@ class Worker:
         except StaleReport as error:
             logger.warning("%s", error)
             self._next = self._transport(None)
+
+
+def raised(interval: Interval, error: Exception) -> Failure:
+    """Says that the training function raised in an interval.
+
+    Args:
+        interval: The interval.
+        error: What it raised.
+    """
+    return Failure(member=interval.member, generation=interval.generation, kind="error", message=f"{type(error).__name__}: {error}"[:500])
 
 
 def seed_everything(seed: int) -> None:

@@ -20,7 +20,7 @@ from lamarck import codec
 from lamarck._errors import LamarckError, ReportError, StaleReport, TrainingError
 from lamarck.checkpoints import open_checkpoints
 from lamarck.types import Failure, Interval, Report
-from lamarck.worker import Worker, seed_everything
+from lamarck.worker import Worker, raised, seed_everything
 
 __all__ = ["Assignment", "child"]
 
@@ -97,12 +97,7 @@ def child(pipe: Connection, assignment: Assignment) -> None:
                 if worker.current is None:
                     pipe.send_bytes(BROKEN + _trace(error))
                     return
-                failure = Failure(
-                    member=worker.current.member,
-                    generation=worker.current.generation,
-                    kind="error",
-                    message=f"{type(error).__name__}: {error}"[:500],
-                )
+                failure = raised(worker.current, error)
                 # The traceback travels beside the failure: it is for the user's eyes, not for the journal.
                 said(MESSAGE + codec.encode(failure) + b"\n" + _trace(error))
 

@@ -7,8 +7,7 @@ import logging
 from lamarck._errors import LamarckError, PopulationLost, TrainingError
 from lamarck.coordinator import Coordinator
 from lamarck.engines.engine import Train
-from lamarck.types import Failure
-from lamarck.worker import Worker, seed_everything
+from lamarck.worker import Worker, raised, seed_everything
 
 __all__ = ["inline"]
 
@@ -43,12 +42,7 @@ def inline(train: Train, coordinator: Coordinator) -> None:
             if first is None:
                 first = error
                 logger.warning("member %d failed; later failures are only counted", worker.current.member, exc_info=error)
-            failure = Failure(
-                member=worker.current.member,
-                generation=worker.current.generation,
-                kind="error",
-                message=f"{type(error).__name__}: {error}"[:500],
-            )
+            failure = raised(worker.current, error)
             coordinator.exchange("inline", failure, claim=False)
         else:
             if not coordinator.over:
