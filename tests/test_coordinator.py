@@ -166,3 +166,52 @@ def test_a_failure_is_journalled_and_the_interval_handed_out_again():
     assert coordinator.exchange("w", failure) == interval
     assert coordinator.population.members[0].failures == 1
     assert isinstance(codec.decode_event(list(coordinator.journal.read("main"))[1]), Assigned)
+
+
+def test_a_batch_decides_as_single_exchanges_do_and_is_one_transaction():
+    batched, single = (start(Watched(), max_lead=None) for _ in range(2))
+    with batched.batch():
+        got = {worker: batched.exchange(worker, None) for worker in "abc"}
+    assert got == {worker: single.exchange(worker, None) for worker in "abc"}
+    with batched.batch():
+        after = [batched.exchange(worker, report(batched, got[worker], value)) for worker, value in zip("abc", (1.0, 3.0, 2.0), strict=True)]
+    assert after == [single.exchange(worker, report(single, got[worker], value)) for worker, value in zip("abc", (1.0, 3.0, 2.0), strict=True)]
+    assert batched.journal.appended == [1, 3, 6]
+    assert list(batched.journal.read("main")) == list(single.journal.read("main"))
+    with batched.batch():
+        pass
+    assert batched.journal.appended == [1, 3, 6], "nothing said is nothing written"
+
+
+def test_a_batch_that_cannot_be_journalled_has_not_happened():
+    journal, told = Watched(), []
+    coordinator = start(journal)
+    coordinator._observers = (lambda event, population: told.append(event),)
+    interval = coordinator.exchange("w", None)
+    before, heard = coordinator.population, len(told)
+    journal.full = True
+    with pytest.raises(JournalError), coordinator.batch():
+        assert coordinator.exchange("w", report(coordinator, interval)).key == (1, 0)
+        assert coordinator.exchange("v", None).key == (2, 0)
+    assert coordinator.population is before
+    assert len(told) == heard, "an observer hears of what is safe only"
+    journal.full = False
+    with pytest.raises(StaleReport), coordinator.batch():
+        coordinator.exchange("v", report(coordinator, interval))
+    with coordinator.batch():
+        with pytest.raises(StaleReport):
+            coordinator.exchange("v", report(coordinator, interval))
+        assert coordinator.exchange("w", report(coordinator, interval)).key == (1, 0)
+        assert coordinator.exchange("v", None).key == (2, 0)
+    assert replay(events_of(journal, "main")) == coordinator.population
+
+
+def test_a_member_that_is_held_already_is_not_handed_out():
+    journal, store = MemoryJournal(), MemoryCheckpoints()
+    interval = start(journal, store).exchange("a", None)
+    again = Coordinator.resume(journal, "main", store)
+    again.hold("a", 0)
+    assert again.exchange("b", None).key == (1, 0)
+    with pytest.raises(StaleReport):
+        again.exchange("b", report(again, interval))
+    assert again.exchange("a", report(again, interval)).key == (2, 0)

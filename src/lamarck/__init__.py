@@ -24,8 +24,11 @@ if typing.TYPE_CHECKING:
         JournalError,
         LamarckError,
         MissingExtra,
+        NotAllowed,
         PopulationLost,
         ReportError,
+        RunMissing,
+        ServiceError,
         SettingsError,
         SpaceError,
         StaleReport,
@@ -69,6 +72,7 @@ __all__ = [
     "LamarckError",
     "Member",
     "MissingExtra",
+    "NotAllowed",
     "Piece",
     "Population",
     "PopulationLost",
@@ -76,7 +80,9 @@ __all__ = [
     "Record",
     "Report",
     "ReportError",
+    "RunMissing",
     "Schedule",
+    "ServiceError",
     "Settings",
     "SettingsError",
     "Source",
@@ -101,7 +107,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "lamarck._errors": "CheckpointDamaged CheckpointError CheckpointMissing CodecError JournalConflict JournalError LamarckError "
-    "MissingExtra PopulationLost ReportError SettingsError SpaceError StaleReport StrategyError TrainingError",
+    "MissingExtra NotAllowed PopulationLost ReportError RunMissing ServiceError SettingsError SpaceError StaleReport StrategyError "
+    "TrainingError",
     "lamarck.checkpoints": "Checkpoints",
     "lamarck.engines.processes": "Processes",
     "lamarck.history": "Copy History",

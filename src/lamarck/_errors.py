@@ -14,6 +14,9 @@
     │   └── CheckpointDamaged            … or trusted: its bytes are not those that were saved
     ├── TrainingError                    the training function broke its contract
     │   └── PopulationLost               … or failed until no member was left
+    ├── ServiceError                     a server could not be reached, or could not do what it was asked
+    │   ├── NotAllowed                   … because of the token
+    │   └── RunMissing                   … because it has no such run
     └── MissingExtra (ImportError)       an optional dependency is not installed
 
 The rule for messages: what was got, what is allowed, what to do. The rule for state: an operation that raises has changed nothing.
@@ -33,8 +36,11 @@ __all__ = [
     "JournalError",
     "LamarckError",
     "MissingExtra",
+    "NotAllowed",
     "PopulationLost",
     "ReportError",
+    "RunMissing",
+    "ServiceError",
     "SettingsError",
     "SpaceError",
     "StaleReport",
@@ -98,6 +104,18 @@ class TrainingError(LamarckError):
 
 class PopulationLost(TrainingError):
     """Every member failed for good."""
+
+
+class ServiceError(LamarckError):
+    """A server could not be reached, or could not do what it was asked."""
+
+
+class NotAllowed(ServiceError):
+    """The server does not accept the token for this."""
+
+
+class RunMissing(ServiceError):
+    """The server has no run of that name."""
 
 
 class MissingExtra(LamarckError, ImportError):

@@ -6,7 +6,8 @@ Whatever can fail, fails before the state changes. What `Coordinator.exchange` h
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, final
 
 from lamarck import codec
@@ -64,6 +65,7 @@ class Coordinator:
         self._broken: set[Observer] = set()
         self._held: dict[int, Hashable] = {}
         self._own: dict[Hashable, int] = {}
+        self._batch: list[tuple[Event, Population]] | None = None
         live = population.live()
         self._known = set(live)
         self._reports = 0
@@ -170,23 +172,59 @@ class Coordinator:
         self._commit(events, held)
         return None if member is None else self.population.members[member].interval
 
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Appends all that is decided in the block at its end, in one transaction: one wait for the disk, however many ask.
+
+        Until then nothing that the exchanges in it have returned may be told to anybody. If the append fails, none of them has happened.
+
+        Raises:
+            JournalError: If the events could not be made durable; then nothing has changed.
+        """
+        before = self.population, self._held
+        events: list[tuple[Event, Population]] = []
+        self._batch = events
+        try:
+            yield
+            self._append([event for event, _ in events])
+        except BaseException:
+            self.population, self._held = before
+            raise
+        finally:
+            self._batch = None
+        self._settle(events)
+
+    def hold(self, worker: Hashable, member: int) -> None:
+        """Says that a worker trains a member's standing interval already, as those do who go on while the coordinator starts again."""
+        self._held = {**self._held, member: worker}
+
     def release(self, worker: Hashable) -> int | None:
         """Forgets a worker, whose interval can then be claimed by another; returns the member it held, if any."""
         self._own.pop(worker, None)
         member = next((member for member, holder in self._held.items() if holder == worker), None)
         if member is not None:
-            del self._held[member]
+            self._held = {held: holder for held, holder in self._held.items() if held != member}
         return member
 
     def _commit(self, events: Sequence[tuple[Event, Population]], held: dict[int, Hashable]) -> None:
-        if events:
+        if self._batch is None:
             self._append([event for event, _ in events])
+        else:
+            self._batch += events
+        if events:
             self.population = events[-1][1]
         self._held = held
+        if self._batch is None:
+            self._settle(events)
+
+    def _settle(self, events: Sequence[tuple[Event, Population]]) -> None:
+        """Does what follows from events that are safe."""
         self._notify(events)
         self._sweep(events)
 
     def _append(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
         if self.journal is None:
             self._memory.extend(events)
         else:
