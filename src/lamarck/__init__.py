@@ -37,6 +37,7 @@ if typing.TYPE_CHECKING:
     )
     from lamarck.checkpoints import Checkpoints
     from lamarck.engines.processes import Processes
+    from lamarck.engines.vectorised import Intervals, Scores, Vectorised, VectorTask
     from lamarck.history import Copy, History
     from lamarck.journal import Journal
     from lamarck.pbt import PBT
@@ -66,6 +67,7 @@ __all__ = [
     "History",
     "Int",
     "Interval",
+    "Intervals",
     "Journal",
     "JournalConflict",
     "JournalError",
@@ -82,6 +84,7 @@ __all__ = [
     "ReportError",
     "RunMissing",
     "Schedule",
+    "Scores",
     "ServiceError",
     "Settings",
     "SettingsError",
@@ -91,6 +94,8 @@ __all__ = [
     "StaleReport",
     "StrategyError",
     "TrainingError",
+    "VectorTask",
+    "Vectorised",
     "Worker",
     "__version__",
     "diversity",
@@ -111,6 +116,7 @@ _HOMES = {
     "TrainingError",
     "lamarck.checkpoints": "Checkpoints",
     "lamarck.engines.processes": "Processes",
+    "lamarck.engines.vectorised": "Intervals Scores VectorTask Vectorised",
     "lamarck.history": "Copy History",
     "lamarck.journal": "Journal",
     "lamarck.pbt": "PBT",

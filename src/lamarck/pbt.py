@@ -24,7 +24,6 @@ rescue strategy names, the member's newest sound report, and a fresh start with 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -36,7 +35,7 @@ from lamarck import exploit as exploits
 from lamarck import explore as explores
 from lamarck._errors import ReportError, SettingsError, StaleReport, StrategyError
 from lamarck._rng import derive_seed, generator
-from lamarck.population import Population, apply
+from lamarck.population import Population, apply, reached
 from lamarck.space import Space
 from lamarck.types import (
     Assigned,
@@ -326,12 +325,7 @@ class PBT:
         reported = Reported(report=report)
         if population.ended is not None:
             return (reported,)
-        target = self.settings.target
-        if (
-            target is not None
-            and math.isfinite(report.value)
-            and (report.value >= target if self.settings.mode == "max" else report.value <= target)
-        ):
+        if reached(report.value, self.settings):
             return (reported, Ended(reason="target"))
         if report.generation + 1 == self.settings.generations and population.unfinished == 1:
             return (reported, Ended(reason="generations"))

@@ -22,7 +22,7 @@ from lamarck._errors import ReportError
 from lamarck._rng import lots
 from lamarck.types import Assigned, Damaged, Ended, Event, Failed, HParams, Interval, Key, Report, Reported, Retired, Settings, Started
 
-__all__ = ["TRAIL", "Cohort", "Member", "Population", "Record", "apply", "replay"]
+__all__ = ["TRAIL", "Cohort", "Member", "Population", "Record", "apply", "fitness_of", "reached", "replay"]
 
 TRAIL = 64
 """Past fitnesses that a record carries along its lineage: the most that a test over the last k values can look at."""
@@ -62,7 +62,7 @@ class Record:
 
     @classmethod
     def of(cls, report: Report, interval: Interval, settings: Settings, before: tuple[float, ...] | None = None) -> Record:
-        """Joins a report and its interval, and turns the value into a fitness: the one place that knows signs and what is not finite.
+        """Joins a report and its interval, and turns the value into a fitness.
 
         Args:
             report: What was reported.
@@ -70,8 +70,7 @@ class Record:
             settings: The rules of the run; the mode gives the sign.
             before: Trail of the weights that the interval began with; ``None`` for a record without a trail.
         """
-        finite = math.isfinite(report.value)
-        fitness = (report.value if settings.mode == "max" else -report.value) if finite else -math.inf
+        fitness = fitness_of(report.value, settings)
         return cls(
             member=report.member,
             generation=report.generation,
@@ -284,6 +283,25 @@ class Population:
         if self.best is not None:
             names.add(self.best.checkpoint)
         return frozenset(name for name in names if name is not None)
+
+
+def fitness_of(value: float, settings: Settings) -> float:
+    """Returns a value as decisions see it, higher is better: the one place that knows signs and what is not finite.
+
+    Example:
+        >>> settings = Settings(population_size=1, interval=1, generations=1, mode="min")
+        >>> fitness_of(0.5, settings), fitness_of(math.nan, settings)
+        (-0.5, -inf)
+    """
+    if not math.isfinite(value):
+        return -math.inf
+    return value if settings.mode == "max" else -value
+
+
+def reached(value: float, settings: Settings) -> bool:
+    """Returns whether a value ends the run."""
+    target = settings.target
+    return target is not None and math.isfinite(value) and fitness_of(value, settings) >= fitness_of(target, settings)
 
 
 def replay(events: Iterable[Event]) -> Population | None:

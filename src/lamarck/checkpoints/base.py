@@ -49,7 +49,7 @@ class Checkpoints(abc.ABC):
         """Returns a state that was put.
 
         Args:
-            name: What `put` returned.
+            name: What `put` returned; with ``#7`` behind it, row 7 of a state that holds many members (`lamarck.checkpoints.rows`).
 
         Raises:
             CheckpointMissing: If there is no such name.
@@ -77,7 +77,8 @@ class Checkpoints(abc.ABC):
         """Deletes states that nobody can name any more.
 
         Args:
-            live: Names to keep, as `lamarck.population.Population.live` gives them. Names that are not in the store are no error.
+            live: Names to keep, as `lamarck.population.Population.live` gives them. Names that are not in the store are no error. A state
+                stays as long as any of its rows is named.
             among: Names that may be deleted at all; ``None``, the default, means everything in the store. A running coordinator passes the
                 names that it has seen in reports: a state that was put but not yet reported is not live, and must stay. Without ``among``,
                 what writers that died have left behind is removed, too.

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, final
 from lamarck._errors import CheckpointError, CheckpointMissing
 from lamarck.checkpoints.base import Checkpoints
 from lamarck.checkpoints.format import SUFFIX, Packed, checked_name, is_name, packed, unpacked
+from lamarck.checkpoints.rows import parted, row_of, whole
 
 __all__ = ["FolderCheckpoints"]
 
@@ -73,9 +74,10 @@ class FolderCheckpoints(Checkpoints):
 
     def get(self, name: str) -> Any:
         """Returns a state, if its bytes are those that were saved; see `Checkpoints.get`."""
+        name, row = parted(name)
         file = self._file(checked_name(name))
         with _explained(file, "read"), file.open("rb", buffering=0) as stream:
-            return unpacked(name, stream, os.fstat(stream.fileno()).st_size, str(file))
+            return row_of(unpacked(name, stream, os.fstat(stream.fileno()).st_size, str(file)), row)
 
     def names(self) -> list[str]:
         """Returns the names in the folder; see `Checkpoints.names`."""
@@ -83,14 +85,14 @@ class FolderCheckpoints(Checkpoints):
 
     def size(self, name: str) -> int:
         """Returns the bytes of a file; see `Checkpoints.size`."""
-        file = self._file(checked_name(name))
+        file = self._file(checked_name(whole(name)))
         with _explained(file, "read"):
             return file.stat().st_size
 
     def sweep(self, live: Collection[str], among: Collection[str] | None = None) -> list[str]:
         """Deletes files; see `Checkpoints.sweep`."""
-        keep, swept = frozenset(live), []
-        for name in self.names() if among is None else sorted(set(among)):
+        keep, swept = frozenset(map(whole, live)), []
+        for name in self.names() if among is None else sorted(set(map(whole, among))):
             if name not in keep and is_name(name):
                 with suppress(CheckpointMissing), _explained(self._file(name), "deleted"):
                     self._file(name).unlink()

@@ -7,6 +7,7 @@ from typing import Any, final
 
 from lamarck._errors import CheckpointMissing
 from lamarck.checkpoints.base import Checkpoints
+from lamarck.checkpoints.rows import parted, row_of, whole
 from lamarck.checkpoints.tree import copy, flatten
 
 __all__ = ["MemoryCheckpoints"]
@@ -58,7 +59,8 @@ class MemoryCheckpoints(Checkpoints):
 
     def get(self, name: str) -> Any:
         """Returns a copy of the state; see `Checkpoints.get`."""
-        return copy(self._state(name))
+        name, row = parted(name)
+        return copy(self._state(name)) if row is None else row_of(self._state(name), row)
 
     def names(self) -> list[str]:
         """Returns the names in the store; see `Checkpoints.names`."""
@@ -66,12 +68,13 @@ class MemoryCheckpoints(Checkpoints):
 
     def size(self, name: str) -> int:
         """Returns the bytes of a state's arrays; see `Checkpoints.size`."""
-        return sum(leaf.data.nbytes for leaf in flatten(self._state(name))[1].values())
+        return sum(leaf.data.nbytes for leaf in flatten(self._state(whole(name)))[1].values())
 
     def sweep(self, live: Collection[str], among: Collection[str] | None = None) -> list[str]:
         """Forgets states; see `Checkpoints.sweep`."""
-        keep = frozenset(live)
-        swept = sorted(name for name in (self.names() if among is None else set(among)) if name in self._states and name not in keep)
+        keep = frozenset(map(whole, live))
+        candidates = self.names() if among is None else set(map(whole, among))
+        swept = sorted(name for name in candidates if name in self._states and name not in keep)
         for name in swept:
             del self._states[name]
         return swept

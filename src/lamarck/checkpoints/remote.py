@@ -9,6 +9,7 @@ from typing import Any, final
 from lamarck._errors import CheckpointError, CheckpointMissing, LamarckError, require
 from lamarck.checkpoints.base import Checkpoints
 from lamarck.checkpoints.format import SUFFIX, Part, checked_name, is_name, packed, unpacked
+from lamarck.checkpoints.rows import parted, row_of, whole
 
 __all__ = ["RemoteCheckpoints"]
 
@@ -65,11 +66,12 @@ class RemoteCheckpoints(Checkpoints):
 
     def get(self, name: str) -> Any:
         """Returns a state, if its bytes are those that were saved; see `Checkpoints.get`."""
+        name, row = parted(name)
         path = self._path(checked_name(name))
         with _explained(self._shown(name), "read"):
             size = int(self._files.info(path)["size"])
             with self._files.open(path, "rb") as stream:
-                return unpacked(name, stream, size, self._shown(name))
+                return row_of(unpacked(name, stream, size, self._shown(name)), row)
 
     def names(self) -> list[str]:
         """Returns the names in the store; see `Checkpoints.names`."""
@@ -82,12 +84,13 @@ class RemoteCheckpoints(Checkpoints):
 
     def size(self, name: str) -> int:
         """Returns the bytes of an object; see `Checkpoints.size`."""
+        name = whole(name)
         with _explained(self._shown(name), "read"):
             return int(self._files.info(self._path(checked_name(name)))["size"])
 
     def sweep(self, live: Collection[str], among: Collection[str] | None = None) -> list[str]:
         """Deletes objects; see `Checkpoints.sweep`."""
-        keep, allowed = frozenset(live), None if among is None else frozenset(among)
+        keep, allowed = frozenset(map(whole, live)), None if among is None else frozenset(map(whole, among))
         swept = [name for name in self.names() if name not in keep and (allowed is None or name in allowed)]
         for name in swept:
             with _explained(self._shown(name), "deleted"):

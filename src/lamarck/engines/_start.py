@@ -1,0 +1,42 @@
+"""How worker processes begin and end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from multiprocessing import connection, parent_process
+from multiprocessing.context import BaseContext
+
+__all__ = ["die_with_parent", "fork_server", "limit_threads"]
+
+
+def fork_server(module: str, preload: Sequence[str] | None = None) -> BaseContext:
+    """Chooses how processes start: from a fork server with the heavy imports done, or afresh where there is none.
+
+    Args:
+        module: What runs in the processes.
+        preload: What to import once; by default PyTorch if this process has loaded it.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # The first optimizer of a process imports torch._dynamo, which takes longer than the rest of a worker's start.
+    torch = ["torch", "torch._dynamo"] if "torch" in sys.modules else []
+    context.set_forkserver_preload([module, *(torch if preload is None else preload)])
+    return context
+
+
+def die_with_parent() -> None:
+    """Ends this process the moment its parent is gone, even in the middle of a long interval."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def limit_threads(threads: int) -> None:
+    """Keeps workers from fighting for cores, also in libraries that are loaded already."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(threads)
