@@ -50,6 +50,12 @@ class Careless(MemoryCheckpoints.__mro__[1]):
     def __init__(self):
         self.states = {}
 
+    def flushing(self, *, every=1, overlap=False):
+        return self
+
+    def settle(self, names):
+        pass
+
     def put(self, member, generation, state):
         self.states[f"{member}-{generation}"] = state
         return f"{member}-{generation}"

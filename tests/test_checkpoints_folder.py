@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from lamarck._errors import CheckpointError, CheckpointMissing
-from lamarck.checkpoints import FolderCheckpoints
+from lamarck.checkpoints import FolderCheckpoints, flush
 from lamarck.testing.checkpoints import check_checkpoints
 
 
@@ -24,7 +24,14 @@ def listing(folder):
     return sorted(file.name for file in folder.iterdir())
 
 
-def test_file_and_folder_are_flushed_in_the_right_order(tmp_path, monkeypatch):
+@pytest.fixture(params=["ext4", "other"])
+def disk(request, monkeypatch):
+    """Both kinds of file systems: one flush does for file and name, or it does not."""
+    monkeypatch.setattr("lamarck.checkpoints.folder.named_by_flush", lambda folder: request.param == "ext4")
+    return request.param
+
+
+def test_file_and_folder_are_flushed_in_the_right_order(tmp_path, monkeypatch, disk):
     done = []
     fsync, rename = os.fsync, os.rename
 
@@ -41,26 +48,72 @@ def test_file_and_folder_are_flushed_in_the_right_order(tmp_path, monkeypatch):
     folder = tmp_path / "a" / "b"
     name = FolderCheckpoints(folder).put(0, 0, {"x": 1})
     target = str(folder / f"{name}.safetensors")
-    made, (_, unfinished), move, last = done[:2], *done[2:]
+    made, rest = done[:2], done[2:]
     assert made == [("flush", str(tmp_path / "a")), ("flush", str(tmp_path))]
+    if disk == "ext4":
+        (move, unfinished, to), last = rest
+        assert last == ("flush", target)
+    else:
+        (_, unfinished), (move, source, to), last = rest
+        assert source == unfinished
+        assert last == ("flush", str(folder))
+    assert (move, to) == ("rename", target)
     assert os.path.dirname(unfinished) == str(folder)
-    assert move == ("rename", unfinished, target)
-    assert last == ("flush", str(folder))
-    done.clear()
-    assert FolderCheckpoints(folder).put(0, 0, {"x": 1}) == name
-    assert done == [("flush", str(folder))]  # the file was there; whether its name was flushed is not known, and cheap
 
 
-def test_a_file_that_is_there_is_not_written_again_unless_it_is_torn(tmp_path):
+def test_what_was_put_before_is_put_again_whole(tmp_path):
+    """A power cut may have left a file of the right length that holds anything."""
     store = FolderCheckpoints(tmp_path)
     name = store.put(0, 0, {"x": np.arange(100)})
     path = tmp_path / f"{name}.safetensors"
-    before = path.stat()
-    assert store.put(0, 0, {"x": np.arange(100)}) == name
-    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    path.write_bytes(path.read_bytes()[:-1])
+    path.write_bytes(bytes(path.stat().st_size))
     assert store.put(0, 0, {"x": np.arange(100)}) == name
     assert store.get(name)["x"].tolist() == list(range(100))
+    assert listing(tmp_path) == [path.name]
+
+
+def flushes(monkeypatch):
+    """Names of what is flushed from here on."""
+    seen, fsync = [], os.fsync
+
+    def flushed(handle):
+        seen.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    return seen
+
+
+def test_every_third_generation_is_flushed_and_the_rest_when_it_is_settled(tmp_path, monkeypatch):
+    store = FolderCheckpoints(tmp_path / "x").flushing(every=3)
+    names = [store.put(0, 0, {"x": 0})]
+    seen = flushes(monkeypatch)
+    names += [store.put(0, generation, {"x": generation}) for generation in range(1, 7)]
+    files = [f"{name}.safetensors" for name in names]
+    assert [name for name in seen if name in files] == [files[2], files[5]]
+    seen.clear()
+    store.settle([*names[3:5], "0009-00009-0123456789abcdef"])  # the last is swept already
+    assert seen == [*files[3:5], "x"]
+    with pytest.raises(CheckpointMissing):
+        store.settle(["../../etc/passwd"])
+
+
+def test_only_file_systems_that_are_known_get_by_with_one_flush(monkeypatch):
+    table = """22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+28 1 254:1 / /data rw - btrfs /dev/vdb rw
+29 1 254:2 / /big rw - xfs /dev/vdc rw
+broken line
+"""
+    monkeypatch.setattr("pathlib.Path.read_text", lambda self, **_: table)
+    kind = flush._kind.__wrapped__
+    assert [kind(os.makedev(*number)) for number in ((254, 0), (254, 1), (254, 2), (0, 21), (1, 1))] == ["ext4", "btrfs", "xfs", "proc", ""]
+
+    def fails(self, **_):
+        raise FileNotFoundError
+
+    monkeypatch.setattr("pathlib.Path.read_text", fails)
+    assert kind(os.makedev(254, 0)) == ""
 
 
 def test_a_folder_is_made_by_the_first_put_only(tmp_path):
@@ -101,7 +154,7 @@ def test_a_full_disk_changes_nothing_and_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS])
-def test_a_disk_that_fails_at_the_last_moment(tmp_path, monkeypatch, code):
+def test_a_disk_that_fails_at_the_last_moment(tmp_path, monkeypatch, code, disk):
     store = FolderCheckpoints(tmp_path)
 
     def fsync(handle):
@@ -113,7 +166,7 @@ def test_a_disk_that_fails_at_the_last_moment(tmp_path, monkeypatch, code):
     assert listing(tmp_path) == []
 
 
-def test_ctrl_c_in_the_middle_leaves_nothing(tmp_path, monkeypatch):
+def test_ctrl_c_in_the_middle_leaves_nothing(tmp_path, monkeypatch, disk):
     def fsync(handle):
         raise KeyboardInterrupt
 
@@ -144,14 +197,13 @@ def test_a_file_that_cannot_be_deleted(tmp_path):
 
 def test_a_sweep_while_a_file_is_written_leaves_it_alone(tmp_path, monkeypatch):
     store, swept = FolderCheckpoints(tmp_path), []
-    fsync = os.fsync
+    rename = os.rename
 
-    def sweep_and_flush(handle):
+    def sweep_and_rename(source, target):
         swept.append((listing(tmp_path), FolderCheckpoints(tmp_path).sweep([]), listing(tmp_path)))
-        fsync(handle)
+        rename(source, target)
 
-    monkeypatch.setattr(os, "fsync", sweep_and_flush)
-    monkeypatch.setattr("lamarck.checkpoints.folder._sync", lambda folder: None)
+    monkeypatch.setattr(os, "rename", sweep_and_rename)
     name = store.put(0, 0, {"x": 1})
     ((before, deleted, after),) = swept
     assert before[0].endswith(".unfinished")
@@ -228,7 +280,7 @@ def test_the_leftover_of_a_killed_writer_is_swept(tmp_path):
     script = """
 import os
 from lamarck.checkpoints import FolderCheckpoints
-os.fsync = lambda handle: os.kill(os.getpid(), 9)
+os.rename = lambda source, target: os.kill(os.getpid(), 9)
 FolderCheckpoints("a").put(0, 0, {"x": 1})
 """
     (tmp_path / "a").mkdir()
@@ -253,7 +305,7 @@ def test_overlapping_flushes_keep_every_promise_but_the_moment(tmp_path, monkeyp
         flushed.append(handle)
         real(handle)
 
-    monkeypatch.setattr("lamarck.checkpoints.folder.os.fsync", slow)
+    monkeypatch.setattr(os, "fsync", slow)
     (tmp_path / "x").mkdir()
     store = FolderCheckpoints(tmp_path / "x", overlap=True)
     name = store.put(0, 0, {"a": 1})
@@ -261,14 +313,14 @@ def test_overlapping_flushes_keep_every_promise_but_the_moment(tmp_path, monkeyp
     assert store.get(name) == {"a": 1}
     allowed.set()
     store.put(0, 1, {"a": 2})
-    assert len(flushed) >= 2  # the file and the folder of the first
+    assert len(flushed) >= 1  # that of the first
 
     store._flushed()
 
     def broken(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lamarck.checkpoints.folder.os.fsync", broken)
+    monkeypatch.setattr(os, "fsync", broken)
     store.put(0, 2, {"a": 3})
     with pytest.raises(CheckpointError, match="No space left"):
         store.put(0, 3, {"a": 4})

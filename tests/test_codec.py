@@ -53,6 +53,7 @@ settings = st.builds(
     compare=st.sampled_from(["age", "latest"]),
     target=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     max_failures=counts,
+    durable_every=st.none() | st.integers(1, 2**40),
 )
 intervals = st.builds(
     Interval,

@@ -1,10 +1,12 @@
 """The only writer: what is acknowledged is in the journal, and what raises has never happened."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lamarck import codec, exploit, explore
-from lamarck._errors import JournalConflict, JournalError, StaleReport, StrategyError
+from lamarck._errors import CodecError, JournalConflict, JournalError, StaleReport, StrategyError
 from lamarck.checkpoints import MemoryCheckpoints
 from lamarck.coordinator import Coordinator, events_of
 from lamarck.journal import Journal, MemoryJournal
@@ -168,44 +170,6 @@ def test_a_failure_is_journalled_and_the_interval_handed_out_again():
     assert isinstance(codec.decode_event(list(coordinator.journal.read("main"))[1]), Assigned)
 
 
-def test_a_batch_decides_as_single_exchanges_do_and_is_one_transaction():
-    batched, single = (start(Watched(), max_lead=None) for _ in range(2))
-    with batched.batch():
-        got = {worker: batched.exchange(worker, None) for worker in "abc"}
-    assert got == {worker: single.exchange(worker, None) for worker in "abc"}
-    with batched.batch():
-        after = [batched.exchange(worker, report(batched, got[worker], value)) for worker, value in zip("abc", (1.0, 3.0, 2.0), strict=True)]
-    assert after == [single.exchange(worker, report(single, got[worker], value)) for worker, value in zip("abc", (1.0, 3.0, 2.0), strict=True)]
-    assert batched.journal.appended == [1, 3, 6]
-    assert list(batched.journal.read("main")) == list(single.journal.read("main"))
-    with batched.batch():
-        pass
-    assert batched.journal.appended == [1, 3, 6], "nothing said is nothing written"
-
-
-def test_a_batch_that_cannot_be_journalled_has_not_happened():
-    journal, told = Watched(), []
-    coordinator = start(journal)
-    coordinator._observers = (lambda event, population: told.append(event),)
-    interval = coordinator.exchange("w", None)
-    before, heard = coordinator.population, len(told)
-    journal.full = True
-    with pytest.raises(JournalError), coordinator.batch():
-        assert coordinator.exchange("w", report(coordinator, interval)).key == (1, 0)
-        assert coordinator.exchange("v", None).key == (2, 0)
-    assert coordinator.population is before
-    assert len(told) == heard, "an observer hears of what is safe only"
-    journal.full = False
-    with pytest.raises(StaleReport), coordinator.batch():
-        coordinator.exchange("v", report(coordinator, interval))
-    with coordinator.batch():
-        with pytest.raises(StaleReport):
-            coordinator.exchange("v", report(coordinator, interval))
-        assert coordinator.exchange("w", report(coordinator, interval)).key == (1, 0)
-        assert coordinator.exchange("v", None).key == (2, 0)
-    assert replay(events_of(journal, "main")) == coordinator.population
-
-
 def test_a_member_that_is_held_already_is_not_handed_out():
     journal, store = MemoryJournal(), MemoryCheckpoints()
     interval = start(journal, store).exchange("a", None)
@@ -215,3 +179,80 @@ def test_a_member_that_is_held_already_is_not_handed_out():
     with pytest.raises(StaleReport):
         again.exchange("b", report(again, interval))
     assert again.exchange("a", report(again, interval)).key == (2, 0)
+
+
+# ---- batches -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_one_transaction_and_answers_come_after_it():
+    journal, said = Watched(), []
+    coordinator = start(journal)
+    with coordinator.batch() as answers:
+        for worker in "abc":
+            interval = coordinator.exchange(worker, None)
+            answers.append(lambda key=interval.key: said.append((key, list(journal.appended))))
+        assert said == []
+    assert said == [((member, 0), [1, 3]) for member in range(3)]
+    assert [event.interval.key for event in list(events_of(coordinator.journal, "main"))[1:]] == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_a_batch_decides_as_exchanges_one_by_one_do():
+    def trained(batched):
+        coordinator = start(max_lead=None, generations=4)
+        at = {worker: coordinator.exchange(worker, None) for worker in "abc"}
+        while not coordinator.over:
+            said = {worker: report(coordinator, interval, value=interval.hparams["h"]) for worker, interval in at.items() if interval}
+            if batched:
+                with coordinator.batch():
+                    at = {worker: coordinator.exchange(worker, message) for worker, message in said.items()}
+            else:
+                at = {worker: coordinator.exchange(worker, message) for worker, message in said.items()}
+        return list(events_of(coordinator.journal, "main"))
+
+    assert trained(batched=True) == trained(batched=False)
+
+
+def test_a_batch_that_cannot_be_journalled_has_not_happened_and_is_told_to_nobody():
+    journal, said, heard = Watched(), [], []
+    coordinator = start(journal)
+    coordinator._observers = (lambda event, population: heard.append(event),)
+    first = coordinator.exchange("a", None)
+    before = coordinator.population
+    heard.clear()
+    journal.full = True
+    with pytest.raises(JournalError), coordinator.batch() as answers:
+        coordinator.exchange("a", report(coordinator, first))
+        coordinator.exchange("b", None)
+        coordinator.release("b")
+        answers.append(lambda: said.append("told"))
+    assert (said, heard, coordinator.population) == ([], [], before)
+    journal.full = False
+    with pytest.raises(StaleReport, match="handed to another"):
+        coordinator.exchange("b", report(coordinator, first))  # "a" still holds it
+    assert coordinator.exchange("a", report(coordinator, first)).key == (1, 0)
+    assert replay(events_of(coordinator.journal, "main")) == coordinator.population
+
+
+def test_one_that_is_refused_does_not_disturb_the_others_of_its_batch():
+    journal = Watched()
+    coordinator = start(journal)
+    with coordinator.batch():
+        a = coordinator.exchange("a", None)
+        with pytest.raises(StaleReport):
+            coordinator.exchange("b", report(coordinator, a))
+        b = coordinator.exchange("b", None)
+    assert (a.key, b.key) == ((0, 0), (1, 0))
+    assert journal.appended == [1, 2]
+
+
+def test_one_that_cannot_be_written_down_does_not_take_its_batch_along():
+    journal = Watched()
+    coordinator = start(journal)
+    a, b = coordinator.exchange("a", None), coordinator.exchange("b", None)
+    broken = replace(report(coordinator, a), metrics={"loss": {0.1}})
+    with coordinator.batch():
+        with pytest.raises(CodecError, match=r"metrics\.loss"):
+            coordinator.exchange("a", broken)
+        assert coordinator.exchange("b", report(coordinator, b)).key == (2, 0)
+    assert coordinator.exchange("a", report(coordinator, a)) is None
+    assert replay(events_of(journal, "main")) == coordinator.population

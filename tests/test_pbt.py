@@ -459,6 +459,8 @@ def test_initial_configurations_are_checked():
         dict(max_lead=-1),
         dict(max_lead=1.5),
         dict(max_failures=-1),
+        dict(durable_every=0),
+        dict(durable_every=True),
         dict(target=math.nan),
     ],
 )

@@ -1,5 +1,6 @@
 """run and resume: what is promised when things go wrong."""
 
+import os
 import random
 import signal
 import subprocess
@@ -12,11 +13,12 @@ import pytest
 
 import lamarck as lk
 from lamarck._errors import CheckpointError, JournalError, SettingsError
-from lamarck.checkpoints import open_checkpoints
+from lamarck.checkpoints import FolderCheckpoints, open_checkpoints
 from lamarck.coordinator import events_of
 from lamarck.journal import MemoryJournal, open_journal
 from lamarck.runs import checkpoints_of
 from lamarck.testing.engine import SPACE, train
+from lamarck.types import Assigned, Reported
 
 SETTINGS = {"population_size": 4, "interval": 3, "generations": 6, "seed": 2}
 
@@ -141,6 +143,7 @@ SCRIPT = """
 import sys, time
 import lamarck as lk
 from lamarck.testing.engine import SPACE, train
+from lamarck.types import Assigned, Reported
 
 def slow(worker):
     report = lk.Worker._save
@@ -213,6 +216,7 @@ FULL = """
 import resource, signal, sys
 import lamarck as lk
 from lamarck.testing.engine import SPACE, train
+from lamarck.types import Assigned, Reported
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
@@ -271,3 +275,56 @@ def test_one_line_a_decision_is_logged(caplog):
     assert sum("copied member" in line for line in lines) == len(history.copies)
     assert lines[0].startswith("started: population of 4")
     assert lines[-1] == "ended: generations"
+
+
+# ---- power cuts ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_power_cut_costs_what_was_not_flushed_and_nothing_else(monkeypatch):
+    """With every third generation flushed: the files that were never flushed are gone, and each member goes on from its last flushed one."""
+    lasting, fsync = set(), os.fsync
+
+    def flushed(handle):
+        lasting.add(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    def cut(event, population):
+        if isinstance(event, Reported) and event.report.key == (2, 7):
+            raise SystemExit  # no Exception: nobody handles it, as nobody handles a power cut
+
+    with monkeypatch.context() as watched:
+        watched.setattr(os, "fsync", flushed)
+        watched.setattr(FolderCheckpoints, "settle", lambda self, names: None)
+        with pytest.raises(SystemExit):
+            settings = SETTINGS | {"generations": 12, "durable_every": 3, "exploit": lk.exploit.Never()}
+            lk.run(train, SPACE, journal="cut.db", observers=[cut], **settings)
+    folder = checkpoints_of("cut.db")
+    for file in list(folder.iterdir()):
+        if file.name not in lasting:
+            file.unlink()
+    assert {"00005"} <= {name.split("-")[1] for name in open_checkpoints(folder).names()} <= {"00002", "00005"}
+    history = lk.resume(train, "cut.db")
+    with open_journal("cut.db", readonly=True) as journal:
+        told = [event.interval for event in events_of(journal, "main") if isinstance(event, Assigned)]
+    back = [interval for interval in told if "back to its own" in interval.info["reason"]]
+    assert {interval.member: interval.parent for interval in back} == {member: (member, 5) for member in range(4)}
+    assert history.ended == "generations"
+    assert all(record.finite for record in history.records)
+    assert len(history.records) == 4 * 12
+
+
+def test_a_run_that_ends_or_is_stopped_is_all_on_the_disk(monkeypatch):
+    """Also what was not to be flushed: nobody would do it later."""
+    settled = []
+    monkeypatch.setattr(FolderCheckpoints, "settle", lambda self, names: settled.append(set(names)))
+
+    def stopping(event, population):
+        if isinstance(event, Reported) and event.report.key == (2, 3):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lk.run(train, SPACE, journal="k.db", observers=[stopping], durable_every=10, **SETTINGS)
+    history = lk.resume(train, "k.db")
+    ((stopped), (ended)) = settled
+    assert {history[member, 3 - (member > 2)].checkpoint for member in range(4)} <= stopped
+    assert {history.member(member)[-1].checkpoint for member in range(4)} | {history.best.checkpoint} <= ended

@@ -1,6 +1,7 @@
 """The only writer of a run: decide, append, apply, notify, in that order.
 
-Whatever can fail, fails before the state changes. What `Coordinator.exchange` has returned is in the journal; what raised never happened.
+Whatever can fail, fails before the state changes. What `Coordinator.exchange` has returned is in the journal, or will be when the batch around
+it ends; what raised never happened.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, final
 
 from lamarck import codec
-from lamarck._errors import JournalError, StaleReport, StrategyError
+from lamarck._errors import JournalError, StaleReport
 from lamarck.checkpoints import Checkpoints
 from lamarck.history import History
 from lamarck.journal import Journal
@@ -30,6 +32,16 @@ logger = logging.getLogger("lamarck")
 def events_of(journal: Journal, run: str) -> Iterable[Event]:
     """Reads the events of a run, oldest first."""
     return map(codec.decode_event, journal.read(run))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What has been decided and is not yet safe: events with the states after them, as the journal takes them, and what is said afterwards."""
+
+    events: list[tuple[Event, Population]] = field(default_factory=list)
+    data: list[bytes] = field(default_factory=list)
+    answers: list[Callable[[], object]] = field(default_factory=list)
 
 
 @final
@@ -57,15 +69,16 @@ class Coordinator:
         sequence: int,
         observers: Sequence[Observer] = (),
     ) -> None:
-        self.pbt, self.journal, self.run, self.checkpoints = pbt, journal, run, checkpoints
+        self.pbt, self.journal, self.run = pbt, journal, run
+        self.checkpoints = checkpoints.flushing(every=population.settings.durable_every or 1)
         self.population = population
         self._sequence = sequence
         self._memory: list[Event] = []
         self._observers = tuple(observers)
         self._broken: set[Observer] = set()
+        self._batch: _Batch | None = None
         self._held: dict[int, Hashable] = {}
         self._own: dict[Hashable, int] = {}
-        self._batch: list[tuple[Event, Population]] | None = None
         live = population.live()
         self._known = set(live)
         self._reports = 0
@@ -91,8 +104,11 @@ class Coordinator:
         population = replay(events)
         assert population is not None
         coordinator = cls(pbt, journal, run, checkpoints, population, 0, observers)
-        coordinator._append(events)
-        coordinator._notify([(event, population) for event in events])
+        batch = _Batch()
+        for event in events:
+            coordinator._add(batch, event, population)
+        coordinator._append(batch)
+        coordinator._notify(batch.events)
         return coordinator
 
     @classmethod
@@ -129,6 +145,33 @@ class Coordinator:
         """Returns all that has happened."""
         return History.of(self._memory if self.journal is None else events_of(self.journal, self.run))
 
+    @contextmanager
+    def batch(self) -> Iterator[list[Callable[[], object]]]:
+        """Makes the exchanges of a block durable together: one transaction and one flush for all of them.
+
+        What an exchange returns inside the block is not yet in the journal, and must not be told to anybody before it is: put what tells it
+        into the list that the block is given, and it is called when the journal has the events. If the journal refuses, nothing of that is
+        called, the block raises, and none of its exchanges has happened.
+
+        Raises:
+            JournalError: If the events could not be made durable.
+        """
+        before = self.population, self._held, dict(self._own)
+        self._batch = batch = _Batch()
+        try:
+            yield batch.answers
+        finally:
+            self._batch = None
+            try:
+                self._append(batch)
+            except BaseException:
+                self.population, self._held, self._own = before
+                raise
+            self._notify(batch.events)
+            for answer in batch.answers:
+                answer()
+            self._sweep(batch.events)  # last, because nobody waits for it
+
     def exchange(self, worker: Hashable, message: Report | Failure | None, *, claim: bool = True) -> Interval | None:
         """Takes in what a worker says and hands it its next interval, in one transaction.
 
@@ -144,13 +187,15 @@ class Coordinator:
             StaleReport: If the population has moved on without this worker.
             JournalError: If the events could not be made durable; then nothing has changed.
         """
-        population, events = self.population, list[tuple[Event, Population]]()
+        if self._batch is None:
+            with self.batch():
+                return self.exchange(worker, message, claim=claim)
+        population, mine = self.population, _Batch()
 
         def add(new: Iterable[Event]) -> None:
             nonlocal population
             for event in new:
-                population = apply(population, event)
-                events.append((event, population))
+                population = self._add(mine, event, apply(population, event))
 
         if message is not None:
             if self._held.get(message.member, worker) != worker:
@@ -163,36 +208,13 @@ class Coordinator:
         try:
             if member is not None:
                 add(self.pbt.decide(population, member))
-        except StrategyError:
-            self._commit(events, held)  # the report itself is good: keep it
-            raise
-        if member is not None:
-            held[member] = worker
-            self._own[worker] = member
-        self._commit(events, held)
-        return None if member is None else self.population.members[member].interval
-
-    @contextmanager
-    def batch(self) -> Iterator[None]:
-        """Appends all that is decided in the block at its end, in one transaction: one wait for the disk, however many ask.
-
-        Until then nothing that the exchanges in it have returned may be told to anybody. If the append fails, none of them has happened.
-
-        Raises:
-            JournalError: If the events could not be made durable; then nothing has changed.
-        """
-        before = self.population, self._held
-        events: list[tuple[Event, Population]] = []
-        self._batch = events
-        try:
-            yield
-            self._append([event for event, _ in events])
-        except BaseException:
-            self.population, self._held = before
-            raise
-        finally:
-            self._batch = None
-        self._settle(events)
+                held[member] = worker
+                self._own[worker] = member
+        finally:  # also when a strategy failed: the report itself is good
+            self.population, self._held = population, held
+            self._batch.events.extend(mine.events)
+            self._batch.data.extend(mine.data)
+        return None if member is None else population.members[member].interval
 
     def hold(self, worker: Hashable, member: int) -> None:
         """Says that a worker trains a member's standing interval already, as those do who go on while the coordinator starts again."""
@@ -206,29 +228,20 @@ class Coordinator:
             self._held = {held: holder for held, holder in self._held.items() if held != member}
         return member
 
-    def _commit(self, events: Sequence[tuple[Event, Population]], held: dict[int, Hashable]) -> None:
-        if self._batch is None:
-            self._append([event for event, _ in events])
-        else:
-            self._batch += events
-        if events:
-            self.population = events[-1][1]
-        self._held = held
-        if self._batch is None:
-            self._settle(events)
+    def _add(self, batch: _Batch, event: Event, after: Population) -> Population:
+        """Adds an event, encoded here already, so that one that cannot be is the fault of whoever brought it and not of the batch."""
+        if self.journal is not None:
+            batch.data.append(codec.encode(event))
+        batch.events.append((event, after))
+        return after
 
-    def _settle(self, events: Sequence[tuple[Event, Population]]) -> None:
-        """Does what follows from events that are safe."""
-        self._notify(events)
-        self._sweep(events)
-
-    def _append(self, events: Sequence[Event]) -> None:
-        if not events:
+    def _append(self, batch: _Batch) -> None:
+        if not batch.events:
             return
         if self.journal is None:
-            self._memory.extend(events)
+            self._memory.extend(event for event, _ in batch.events)
         else:
-            self._sequence = self.journal.append(self.run, self._sequence, [codec.encode(event) for event in events])
+            self._sequence = self.journal.append(self.run, self._sequence, batch.data)
 
     def _sweep(self, events: Sequence[tuple[Event, Population]]) -> None:
         """Deletes what cannot be named any more: once for as many reports as there are members, to spread the cost of looking."""

@@ -400,7 +400,8 @@ def _reported(population: Population, report: Report) -> Population:
     interval = member.interval
     if interval is None:
         raise ReportError(f"the journal reports member {report.member}, generation {report.generation}, which was not assigned")
-    record = Record.of(report, interval, population.settings, member.trail)
+    settings = population.settings
+    record = Record.of(report, interval, settings, member.trail)
     generations = population.generations.copy()
     generations[report.member] = report.generation + 1
     floor = int(generations[generations.argmin()])  # three times as fast as min()
@@ -408,25 +409,25 @@ def _reported(population: Population, report: Report) -> Population:
     best = record if record.finite and (population.best is None or record.fitness > population.best.fitness) else None
     after = Member(
         id=member.id,
-        records=_kept((*member.records, record), floor - 1 if population.settings.compare == "age" else report.generation),
+        records=_kept((*member.records, record), floor - 1 if settings.compare == "age" else report.generation, settings.durable_every or 1),
         copied_at=member.copied_at,
     )
     return _with(population, after, generations=generations, best=best, cohorts=cohorts)
 
 
-def _kept(records: tuple[Record, ...], age: int) -> tuple[Record, ...]:
+def _kept(records: tuple[Record, ...], age: int, durable_every: int) -> tuple[Record, ...]:
     """Drops what no decision can name any more.
 
     The slowest member decides at ``age``: it looks at the newest record up to there, everybody else at newer ones. One sound record before
-    those stays as well, to fall back on when the newest turns out to be damaged.
+    those stays as well, to fall back on when the newest turns out to be damaged: one whose checkpoint was flushed to the disk, so that a power
+    cut cannot have damaged it, too.
     """
     newest = len(records) - 1
     while newest > 0 and records[newest].generation > age:
         newest -= 1
-    for i in range(newest - 1, -1, -1):
-        if records[i].sound:
-            return (records[i], *records[newest:])
-    return records[newest:]
+    sound = [record for record in records[:newest] if record.sound]
+    lasting = [record for record in sound if (record.generation + 1) % durable_every == 0]
+    return (*(lasting or sound)[-1:], *records[newest:])
 
 
 def _damaged(population: Population, event: Damaged) -> Population:

@@ -44,6 +44,7 @@ def run(
     compare: Literal["age", "latest"] = "age",
     target: float | None = None,
     max_failures: int = 2,
+    durable_every: int | None = None,
     journal: str | os.PathLike[str] | Journal | None = None,
     checkpoints: str | os.PathLike[str] | Checkpoints | None = None,
     name: str = "main",
@@ -72,6 +73,7 @@ def run(
         compare: ``"age"`` or ``"latest"``; see `lamarck.Settings`.
         target: Value at which the run ends early.
         max_failures: How often a failed interval is tried again before the member gives up its weights.
+        durable_every: Of each member, every how many generations the weights are flushed to the disk; see `lamarck.Settings`.
         journal: File that the run is written to, durably, e.g. ``"digits.db"``; ``None`` keeps it in memory.
         checkpoints: Folder or URL for the weights; by default a folder beside the journal, or memory.
         name: Name of the run in the journal.
@@ -113,6 +115,7 @@ def run(
         compare=compare,
         target=target,
         max_failures=max_failures,
+        durable_every=durable_every,
     )
     strategies: dict[str, Any] = {"exploit": exploit, "explore": explore}
     given = {key: strategy for key, strategy in strategies.items() if strategy is not None}
@@ -232,6 +235,8 @@ def _train(engine: Engine | str, train: Train, coordinator: Coordinator, journal
         )
         print(f"\nstopped after {done} of {_total(coordinator)} intervals; {cure}", file=sys.stderr)  # noqa: T201
         raise
+    finally:
+        coordinator.checkpoints.settle(coordinator.population.live())
     return coordinator.history()
 
 

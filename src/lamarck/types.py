@@ -71,6 +71,8 @@ class Settings:
             member; ``"latest"`` with everybody's newest.
         target: Value at which the run ends early, or ``None``.
         max_failures: How often an interval of a member is tried again before the member gives up its weights.
+        durable_every: Of each member, every how many generations a checkpoint is flushed to the disk; ``None``, the default, flushes all. What
+            is not flushed survives the death of any process, but not a power cut, after which the member goes on from its last flushed one.
 
     Raises:
         SettingsError: If a value is not allowed; the message says what is.
@@ -85,6 +87,7 @@ class Settings:
     compare: Literal["age", "latest"] = "age"
     target: float | None = None
     max_failures: int = 2
+    durable_every: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("population_size", "interval", "generations"):
@@ -101,6 +104,9 @@ class Settings:
             raise SettingsError(f"max_lead: got {self.max_lead!r}; it must be 0 (synchronous), a positive whole number, or None (asynchronous)")
         if isinstance(self.max_failures, bool) or not isinstance(self.max_failures, int) or self.max_failures < 0:
             raise SettingsError(f"max_failures: got {self.max_failures!r}; it must be a whole number of at least 0")
+        durable = self.durable_every
+        if durable is not None and (isinstance(durable, bool) or not isinstance(durable, int) or durable < 1):
+            raise SettingsError(f"durable_every: got {durable!r}; it must be a whole number of at least 1, or None (every checkpoint)")
         if self.target is not None and not -float("inf") < self.target < float("inf"):
             raise SettingsError(f"target: got {self.target!r}; it must be a finite number or None")
 

@@ -12,12 +12,11 @@ from lamarck.checkpoints.remote import RemoteCheckpoints
 __all__ = ["Checkpoints", "FolderCheckpoints", "MemoryCheckpoints", "RemoteCheckpoints", "open_checkpoints"]
 
 
-def open_checkpoints(where: str | os.PathLike[str] | None, *, overlap: bool = False) -> Checkpoints:
+def open_checkpoints(where: str | os.PathLike[str] | None) -> Checkpoints:
     """Opens a store of checkpoints.
 
     Args:
         where: A folder (or ``"file://..."``) for `FolderCheckpoints`, any other URL for `RemoteCheckpoints`, ``None`` for `MemoryCheckpoints`.
-        overlap: Whether a folder flushes beside whatever comes next; see `FolderCheckpoints`. Other stores have nothing to flush.
 
     Raises:
         MissingExtra: If something that the URL needs is not installed.
@@ -33,4 +32,4 @@ def open_checkpoints(where: str | os.PathLike[str] | None, *, overlap: bool = Fa
     scheme, separator, rest = path.partition("://")
     if separator and scheme != "file":
         return RemoteCheckpoints(path)
-    return FolderCheckpoints(rest if separator else path, overlap=overlap)
+    return FolderCheckpoints(rest if separator else path)

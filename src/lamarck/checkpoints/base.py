@@ -27,10 +27,31 @@ class Checkpoints(abc.ABC):
         """What `lamarck.checkpoints.open_checkpoints` takes to open the same store in another process; ``None`` if no other process can."""
 
     @abc.abstractmethod
+    def flushing(self, *, every: int = 1, overlap: bool = False) -> Checkpoints:
+        """Returns the same store with another habit of flushing; a store that leaves nothing unflushed returns itself.
+
+        Args:
+            every: Of each member, every how many generations a state is flushed to the disk before `put` returns.
+            overlap: Whether `put` returns while the flush still goes on, beside whatever comes next.
+        """
+
+    @abc.abstractmethod
+    def settle(self, names: Collection[str]) -> None:
+        """Flushes to the disk what was not flushed when it was put.
+
+        Args:
+            names: Of which states; a name that is not in the store is no error.
+
+        Raises:
+            CheckpointError: If the store refuses.
+        """
+
+    @abc.abstractmethod
     def put(self, member: int, generation: int, state: Any) -> str:
         """Keeps a state.
 
-        When it returns, the state is kept whole; when it raises, nothing has changed.
+        When it returns, the state is kept whole, whatever happens to a process, and unless `flushing` says otherwise also if the power fails;
+        when it raises, nothing has changed.
 
         Args:
             member: Whose state it is, from 0.

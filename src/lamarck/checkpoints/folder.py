@@ -1,8 +1,8 @@
 """Checkpoints in a folder: one file each, which appears whole or not at all.
 
-A file is written under a temporary name in the same folder, flushed to the disk, renamed, and the folder is flushed. With ``overlap`` the flush
-runs beside the next interval instead: every process of this machine sees the file at once, and only a power cut can find it unflushed. A name
-that is there already has the same content and is not written again. The writer keeps its temporary file locked, so that a sweep can tell the
+A file is written under a temporary name in the same folder, renamed, and flushed to the disk together with its name
+(`lamarck.checkpoints.flush`). Every process of this machine sees it from the rename on, through the system's memory, whether it is flushed or
+not; only a power cut can find it unflushed, and then its hash tells. The writer keeps its temporary file locked, so that a sweep can tell the
 leftover of a writer that was killed from a file in the making: the operating system takes the lock back from the dead.
 """
 
@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, final
 
 from lamarck._errors import CheckpointError, CheckpointMissing
 from lamarck.checkpoints.base import Checkpoints
+from lamarck.checkpoints.flush import flush, flush_folder, named_by_flush
 from lamarck.checkpoints.format import SUFFIX, Packed, checked_name, is_name, packed, unpacked
 from lamarck.checkpoints.rows import parted, row_of, whole
 
@@ -33,10 +34,10 @@ class FolderCheckpoints(Checkpoints):
 
     Args:
         path: The folder; it is made, with those above it, when the first state is put.
-        overlap: Whether `put` returns before the file is flushed to the disk. The flush begins at once, beside whatever comes next, and the
-        next
-            `put` waits for it. Killing processes loses nothing then, either. A power cut may lose the newest checkpoint of each writer, which
-            is noticed when it is read, and the member goes on from the one before.
+        every: Of each member, every how many generations a state is flushed to the disk. What is not flushed survives the death of any process,
+            but not a power cut, and if it is swept before the system would have written it, it never costs the disk anything.
+        overlap: Whether `put` returns before the file is flushed. The flush begins at once, beside whatever comes next, and the next `put`
+            waits for it. A power cut may then lose the newest checkpoint of each writer.
 
     Example:
         >>> import tempfile
@@ -48,29 +49,39 @@ class FolderCheckpoints(Checkpoints):
         {'theta': [0.9, 0.9], 'step': 4000}
     """
 
-    __slots__ = ("_flushing", "_thread", "overlap", "path")
+    __slots__ = ("_flushes", "_thread", "every", "overlap", "path")
 
-    def __init__(self, path: str | os.PathLike[str], *, overlap: bool = False) -> None:
-        self.path, self.overlap = Path(path).absolute(), overlap
+    def __init__(self, path: str | os.PathLike[str], *, every: int = 1, overlap: bool = False) -> None:
+        self.path, self.every, self.overlap = Path(path).absolute(), every, overlap
         self._thread = ThreadPoolExecutor(1, "flush") if overlap else None
-        self._flushing = deque[Future[None]]()
+        self._flushes = deque[Future[None]]()
 
     @property
     def location(self) -> str:
         """The folder; see `Checkpoints.location`."""
         return str(self.path)
 
+    def flushing(self, *, every: int = 1, overlap: bool = False) -> FolderCheckpoints:
+        """Returns the same folder with another habit of flushing; see `Checkpoints.flushing`."""
+        return FolderCheckpoints(self.path, every=every, overlap=overlap)
+
     def put(self, member: int, generation: int, state: Any) -> str:
-        """Keeps a state; when this returns it is on the disk, unless flushing overlaps. See `Checkpoints.put`."""
+        """Keeps a state; when this returns it is on the disk, if it is to be flushed and flushing does not overlap. See `Checkpoints.put`."""
         file = packed(member, generation, state)
         with _explained(self.path / file.whose, "written"):
             self._flushed()
-            if file.hashing or not self._holds(file):  # what takes long to hash is written meanwhile
-                if not self.path.is_dir():
-                    _make(self.path)
-                self._write(file)
-            self._sync()  # even if the file was there: who wrote it may have been killed before this
+            self._write(file, lasting=(generation + 1) % self.every == 0)
         return file.name()
+
+    def settle(self, names: Collection[str]) -> None:
+        """Flushes files; see `Checkpoints.settle`."""
+        with _explained(self.path, "written"):
+            self._flushed()
+            for name in names:
+                with suppress(FileNotFoundError):
+                    flush(os.open(self._file(checked_name(name)), os.O_RDONLY))
+            if self.path.is_dir():
+                flush_folder(self.path)
 
     def get(self, name: str) -> Any:
         """Returns a state, if its bytes are those that were saved; see `Checkpoints.get`."""
@@ -111,37 +122,36 @@ class FolderCheckpoints(Checkpoints):
         with _explained(self.path, "listed"):
             return [file.name for file in self.path.iterdir()] if self.path.is_dir() else []
 
-    def _holds(self, file: Packed) -> bool:
-        target = self._file(file.name())
-        return target.exists() and target.stat().st_size == file.size
-
-    def _sync(self) -> None:
-        """Flushes the folder, or has it flushed after the file."""
-        if self._thread is None:
-            _sync(self.path)
-        else:
-            self._flushing.append(self._thread.submit(_sync, self.path))
-
     def _flushed(self) -> None:
         """Waits until the checkpoints before are on the disk."""
-        while self._flushing:
-            self._flushing.popleft().result()
+        while self._flushes:
+            self._flushes.popleft().result()
 
-    def _write(self, file: Packed) -> None:
-        unfinished, stream = _new_locked(self.path / file.whose)
+    def _write(self, file: Packed, *, lasting: bool) -> None:
+        at_once = lasting and self._thread is None
+        try:
+            path, stream = _new_locked(self.path / file.whose)
+        except FileNotFoundError:
+            _make(self.path)
+            path, stream = _new_locked(self.path / file.whose)
         try:
             with stream:
                 for part in file.parts:
                     stream.write(part)
                 stream.flush()
-                if self._thread is None:
+                with_name = named_by_flush(self.path)
+                if at_once and not with_name:
                     os.fsync(stream.fileno())
-                unfinished.rename(self._file(file.name()))
-                if self._thread is not None:
-                    self._flushing.append(self._thread.submit(_flush, os.dup(stream.fileno())))
+                path = path.rename(self._file(file.name()))
+                if at_once and with_name:
+                    os.fsync(stream.fileno())
+                elif at_once:
+                    flush_folder(self.path)
+                elif lasting and self._thread is not None:
+                    self._flushes.append(self._thread.submit(flush, os.dup(stream.fileno()), None if with_name else self.path))
         except BaseException:
             with suppress(OSError):
-                unfinished.unlink()
+                path.unlink()
             raise
 
 
@@ -171,27 +181,11 @@ def _delete_unless_locked(leftover: Path) -> None:
         leftover.unlink()
 
 
-def _flush(handle: int) -> None:
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _make(folder: Path) -> None:
-    missing = [folder, *folder.parents]
-    missing = [path for path in missing if not path.exists()]
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
-        _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        flush_folder(path.parent)
 
 
 @contextmanager

@@ -140,10 +140,6 @@ class _Digest:
             self._update = partial(self._thread.submit, self._blake.update)
         self._update(stretch)
 
-    @property
-    def beside(self) -> bool:
-        return self._thread is not None
-
     def short(self) -> str:
         if self._thread is not None:
             self._thread.shutdown()
@@ -163,17 +159,15 @@ class Packed:
 
     Attributes:
         size: Bytes of the file.
-        hashing: Whether the file is so large that its name may take a while.
     """
 
-    __slots__ = ("_digest", "hashing", "parts", "size", "whose")
+    __slots__ = ("_digest", "parts", "size", "whose")
 
     def __init__(self, whose: str, parts: list[Part]) -> None:
         self.whose, self.parts, self.size = whose, parts, sum(map(len, parts))
         self._digest = _Digest()
         for part in parts:
             self._digest.update(part)
-        self.hashing = self._digest.beside
 
     def name(self) -> str:
         """Returns the name, when all is hashed."""

@@ -48,6 +48,13 @@ class MemoryCheckpoints(Checkpoints):
         """
         self._states.update(states)
 
+    def flushing(self, *, every: int = 1, overlap: bool = False) -> MemoryCheckpoints:
+        """Memory has nothing to flush; see `Checkpoints.flushing`."""
+        return self
+
+    def settle(self, names: Collection[str]) -> None:
+        """Memory has nothing to flush; see `Checkpoints.settle`."""
+
     def put(self, member: int, generation: int, state: Any) -> str:
         """Keeps a copy of a state; see `Checkpoints.put`."""
         mine = copy(state)

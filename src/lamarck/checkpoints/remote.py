@@ -51,6 +51,13 @@ class RemoteCheckpoints(Checkpoints):
         """The URL; see `Checkpoints.location`."""
         return self.url
 
+    def flushing(self, *, every: int = 1, overlap: bool = False) -> RemoteCheckpoints:
+        """An upload is kept when it is complete; see `Checkpoints.flushing`."""
+        return self
+
+    def settle(self, names: Collection[str]) -> None:
+        """An upload is kept when it is complete; see `Checkpoints.settle`."""
+
     def put(self, member: int, generation: int, state: Any) -> str:
         """Keeps a state; when this returns the store has it. See `Checkpoints.put`."""
         file = packed(member, generation, state)

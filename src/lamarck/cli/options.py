@@ -46,7 +46,7 @@ class Workers:
     ] = None
 
     overlap: Annotated[
-        bool | None, Parameter(help="Flush checkpoints to the disk beside the next interval; for checkpoints of many megabytes.")
+        bool | None, Parameter(help="Flush checkpoints to the disk beside the next interval (default), or --no-overlap before a report counts.")
     ] = None
 
     @property

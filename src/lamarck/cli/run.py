@@ -70,6 +70,9 @@ def run(
     ] = 0,
     target: Annotated[float | None, Parameter(help="Value at which the run ends early.")] = None,
     max_failures: Annotated[int, Parameter(help="How often a failed interval is tried again before the member gives up its weights.")] = 2,
+    durable_every: Annotated[
+        int | None, Parameter(help="Of each member, every how many generations a checkpoint is flushed to the disk. By default all.")
+    ] = None,
     journal: Annotated[Path | None, Parameter(help="File that the run is written to. By default the function's name and .db, here.")] = None,
     checkpoints: Annotated[str | None, Parameter(help="Folder or URL for the weights. By default a folder beside the journal.")] = None,
     name: Annotated[str, Parameter(help="Name of the run in the journal.")] = "main",
@@ -115,6 +118,7 @@ def run(
             max_lead=max_lead,
             target=target,
             max_failures=max_failures,
+            durable_every=durable_every,
             journal=file,
             checkpoints=checkpoints,
             name=name,

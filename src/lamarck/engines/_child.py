@@ -39,7 +39,8 @@ class Assignment:
     Args:
         train: The training function, pickled by reference: it is loaded only after the environment is set.
         checkpoints: Where the weights are, as `open_checkpoints` takes it.
-        overlap: Whether they are flushed to the disk beside the next interval.
+        durable_every: Of each member, every how many generations they are flushed to the disk.
+        overlap: Whether they are flushed beside the next interval.
         environment: Variables to set before the user's code is imported, e.g. ``CUDA_VISIBLE_DEVICES``.
         threads: Threads that numerical libraries may use.
         seed: Seed of the run.
@@ -47,6 +48,7 @@ class Assignment:
 
     train: bytes
     checkpoints: str
+    durable_every: int
     overlap: bool
     environment: Mapping[str, str]
     threads: int
@@ -61,12 +63,13 @@ def child(pipe: Connection, assignment: Assignment) -> None:
     """Trains until the run is over, the parent is gone, or the training function cannot be called at all."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it lets intervals finish
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    _yield_to_the_parent()
     os.environ.update(assignment.environment)
     logging.getLogger("lamarck").setLevel(logging.WARNING)
     try:
         train = pickle.loads(assignment.train)  # noqa: S301 - made by our own parent on this machine, a moment ago
         _limit_threads(assignment.threads)
-        checkpoints = open_checkpoints(assignment.checkpoints, overlap=assignment.overlap)
+        checkpoints = open_checkpoints(assignment.checkpoints).flushing(every=assignment.durable_every, overlap=assignment.overlap)
     except Exception:
         pipe.send_bytes(BROKEN + traceback.format_exc().encode())
         return
@@ -125,6 +128,16 @@ def _die_with_parent() -> None:
     if parent is not None:
         connection.wait([parent.sentinel])
         os._exit(1)
+
+
+def _yield_to_the_parent() -> None:
+    """Tells the system that this process computes and does not converse.
+
+    Waking it up then never takes the core from the parent, who has others to answer, and the parent, when woken up, takes one at once.
+    """
+    if hasattr(os, "SCHED_BATCH"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _limit_threads(threads: int) -> None:

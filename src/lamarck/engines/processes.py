@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import connection
@@ -52,9 +52,10 @@ class Processes:
         per_gpu: Workers that share one device.
         threads: Threads that numerical libraries may use in each worker; by default the cores divided by the workers.
         time_limit: Seconds after which an interval counts as hung and its worker is killed; ``None`` for no limit.
-        overlap: Whether a report is acknowledged while the checkpoint behind it is still being flushed to the disk, beside the next interval.
-            Worth it for checkpoints of many megabytes. Killing processes loses nothing then, either; a power cut may cost each member the
-            interval before it. Checkpoints pass between the workers through the machine's memory in both cases.
+        overlap: Whether a report is acknowledged while the checkpoint behind it is still being flushed to the disk, beside the next interval
+            (default: a report then waits for the journal alone). Killing processes loses nothing in either case, because what is written is
+            in the system's hands; a power cut may cost each member its newest checkpoint, which is noticed, and then the interval before it
+            is trained again.
         preload: Modules to import once, in the server that workers are forked from. By default PyTorch if this process has loaded it: a worker
             then starts in milliseconds instead of seconds.
 
@@ -71,7 +72,7 @@ class Processes:
     per_gpu: int = 1
     threads: int | None = None
     time_limit: float | None = None
-    overlap: bool = False
+    overlap: bool = True
     preload: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
@@ -116,6 +117,7 @@ class Processes:
             c.Assignment(
                 train=pickled,
                 checkpoints=location,
+                durable_every=coordinator.population.settings.durable_every or 1,
                 overlap=self.overlap,
                 environment=limits | ({"CUDA_VISIBLE_DEVICES": shares[i % len(shares)]} if shares else {}),
                 threads=threads,
@@ -177,6 +179,7 @@ class _Pool:
     time_limit: float | None
     context: BaseContext
     slots: list[_Slot] = field(default_factory=list)
+    answers: list[Callable[[], object]] = field(default_factory=list)
     stopping: bool = False
     shown: bool = False
 
@@ -220,18 +223,19 @@ class _Pool:
         living = {slot.pipe: slot for slot in self.slots if slot.pipe is not None}
         deadlines = [slot.deadline for slot in self.slots if slot.deadline is not None]
         timeout = 0.5 if not deadlines else max(0.0, min(0.5, min(deadlines) - time.monotonic()))
-        for pipe in connection.wait(list(living), timeout):
-            slot = living[pipe]  # type: ignore[index]
-            try:
-                data = slot.pipe.recv_bytes()  # type: ignore[union-attr]
-            except (EOFError, OSError):
-                self._died(slot, "lost")
-                continue
-            self._heard(slot, data)
-        for slot in self.slots:
-            if slot.deadline is not None and time.monotonic() > slot.deadline:
-                self._died(slot, "timeout")
-        self._serve_waiting()
+        ready = [living[pipe] for pipe in connection.wait(list(living), timeout)]  # type: ignore[index]
+        with self.coordinator.batch() as self.answers:  # whoever speaks now is heard with one flush of the journal
+            for slot in ready:
+                try:
+                    data = slot.pipe.recv_bytes()  # type: ignore[union-attr]
+                except (EOFError, OSError):
+                    self._died(slot, "lost")
+                else:
+                    self._heard(slot, data)
+            for slot in self.slots:
+                if slot.deadline is not None and time.monotonic() > slot.deadline:
+                    self._died(slot, "timeout")
+            self._serve_waiting()
 
     def _heard(self, slot: _Slot, data: bytes) -> None:
         kind, body = data[:1], data[1:]
@@ -247,40 +251,46 @@ class _Pool:
                     self.shown = True
                     logger.warning("member %d failed; later failures are only counted\n%s", message.member, trace.decode())
                 self.coordinator.exchange(id(slot), message, claim=False)
-                self._send(slot, c.HEARD)
+                self._answer(slot, c.HEARD)
                 return
-        self._answer(slot, message)
+        self._exchange(slot, message)
 
-    def _answer(self, slot: _Slot, message: Report | Failure | None) -> None:
+    def _exchange(self, slot: _Slot, message: Report | Failure | None) -> None:
         try:
             interval = self.coordinator.exchange(id(slot), message, claim=not self.stopping)
         except StaleReport as error:
-            self._send(slot, c.STALE + str(error).encode())
+            self._answer(slot, c.STALE + str(error).encode())
         except ReportError as error:
-            self._send(slot, c.REFUSED + str(error).encode())
+            self._answer(slot, c.REFUSED + str(error).encode())
         else:
             slot.waiting = interval is None
             if interval is not None:
                 slot.deaths = 0
                 slot.deadline = None if self.time_limit is None else time.monotonic() + self.time_limit
-                self._send(slot, c.INTERVAL + codec.encode(interval))
+                self._answer(slot, c.INTERVAL + codec.encode(interval))
 
     def _serve_waiting(self) -> None:
         for slot in self.slots:
             if not slot.waiting:
                 continue
             if self.coordinator.over or self.stopping:
-                self._send(slot, c.OVER)
-                _hang_up(slot)
+                self._answer(slot, c.OVER)
             else:
-                self._answer(slot, None)
+                self._exchange(slot, None)
 
-    def _send(self, slot: _Slot, data: bytes) -> None:
-        try:
-            if slot.pipe is not None:
-                slot.pipe.send_bytes(data)
-        except OSError:
-            self._died(slot, "lost")
+    def _answer(self, slot: _Slot, data: bytes) -> None:
+        """Says something to a worker as soon as the journal has what it stands on."""
+
+        def send() -> None:
+            try:
+                if slot.pipe is not None:
+                    slot.pipe.send_bytes(data)
+            except OSError:
+                self._died(slot, "lost")
+            if data == c.OVER:
+                _hang_up(slot)
+
+        self.answers.append(send)
 
     def _died(self, slot: _Slot, kind: Any) -> None:
         """Replaces a worker that is gone; what it was doing is handed out again."""
