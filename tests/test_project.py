@@ -35,6 +35,7 @@ NO_EXAMPLE_NEEDED = {
     "Population": "a fold over events; the example is PBT's",
     "Record": "a row of History.records: plain data",
     "Settings": "plain data; the example is PBT's",
+    "connect": "needs a server: the example is in docs/service.md",
     "load": "reads a run from a disk: the example is in the README",
     "open_run": "reads a run from a disk: the example is in the README",
     "resume": "goes on with a run from a disk: the example is in the README",

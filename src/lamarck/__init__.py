@@ -36,6 +36,7 @@ if typing.TYPE_CHECKING:
         TrainingError,
     )
     from lamarck.checkpoints import Checkpoints
+    from lamarck.client import connect
     from lamarck.engines.processes import Processes
     from lamarck.engines.vectorised import Intervals, Scores, Vectorised, VectorTask
     from lamarck.history import Copy, History
@@ -98,6 +99,7 @@ __all__ = [
     "Vectorised",
     "Worker",
     "__version__",
+    "connect",
     "diversity",
     "exploit",
     "explore",
@@ -115,6 +117,7 @@ _HOMES = {
     "MissingExtra NotAllowed PopulationLost ReportError RunMissing ServiceError SettingsError SpaceError StaleReport StrategyError "
     "TrainingError",
     "lamarck.checkpoints": "Checkpoints",
+    "lamarck.client": "connect",
     "lamarck.engines.processes": "Processes",
     "lamarck.engines.vectorised": "Intervals Scores VectorTask Vectorised",
     "lamarck.history": "Copy History",

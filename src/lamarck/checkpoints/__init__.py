@@ -16,7 +16,8 @@ def open_checkpoints(where: str | os.PathLike[str] | None) -> Checkpoints:
     """Opens a store of checkpoints.
 
     Args:
-        where: A folder (or ``"file://..."``) for `FolderCheckpoints`, any other URL for `RemoteCheckpoints`, ``None`` for `MemoryCheckpoints`.
+        where: A folder (or ``"file://..."``) for `FolderCheckpoints`, ``"http://..."`` or ``"https://..."`` for the store of a server of ours
+            (`lamarck.checkpoints.http.HttpCheckpoints`), any other URL for `RemoteCheckpoints`, ``None`` for `MemoryCheckpoints`.
 
     Raises:
         MissingExtra: If something that the URL needs is not installed.
@@ -30,6 +31,11 @@ def open_checkpoints(where: str | os.PathLike[str] | None) -> Checkpoints:
         return MemoryCheckpoints()
     path = os.fspath(where)
     scheme, separator, rest = path.partition("://")
+    if scheme in ("http", "https") and separator:
+        from lamarck._http import Connection
+        from lamarck.checkpoints.http import HttpCheckpoints
+
+        return HttpCheckpoints(Connection(path))
     if separator and scheme != "file":
         return RemoteCheckpoints(path)
     return FolderCheckpoints(rest if separator else path)
