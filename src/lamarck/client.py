@@ -144,7 +144,7 @@ class Remote:
             store = Connection(f"{url.rstrip('/')}{self._path}/checkpoints", token, ca=ca, patience=patience)
             self.checkpoints = HttpCheckpoints(store)
         else:
-            self.checkpoints = open_checkpoints(described["checkpoints"])
+            self.checkpoints = open_checkpoints(described["checkpoints"]).flushing(every=self.settings.get("durable_every") or 1)
         self._lease: str | None = None
         self._current: Interval | None = None
         self._heart = _Heart(self._connection.twin(), self._path, self.worker, described["lease_seconds"] / 4)

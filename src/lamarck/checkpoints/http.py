@@ -17,6 +17,7 @@ from lamarck._errors import CheckpointError, CheckpointMissing, ServiceError
 from lamarck._http import Connection, refused
 from lamarck.checkpoints.base import Checkpoints
 from lamarck.checkpoints.format import Packed, Part, checked_name, is_name, packed, unpacked
+from lamarck.checkpoints.rows import parted, row_of, whole
 
 __all__ = ["HttpCheckpoints"]
 
@@ -41,6 +42,13 @@ class HttpCheckpoints(Checkpoints):
     def location(self) -> str:
         """The URL; see `Checkpoints.location`. Another process takes the token from its own environment."""
         return self._connection.url
+
+    def flushing(self, *, every: int = 1, overlap: bool = False) -> HttpCheckpoints:
+        """The server keeps what it says that it keeps; see `Checkpoints.flushing`."""
+        return self
+
+    def settle(self, names: Collection[str]) -> None:
+        """The server keeps what it says that it keeps; see `Checkpoints.settle`."""
 
     def put(self, member: int, generation: int, state: Any) -> str:
         """Keeps a state; when this returns the server has it on its disk. See `Checkpoints.put`."""
@@ -69,12 +77,13 @@ class HttpCheckpoints(Checkpoints):
 
     def get(self, name: str) -> Any:
         """Returns a state, if its bytes are those that were saved; see `Checkpoints.get`."""
+        name, row = parted(name)
         checked_name(name)
         with self._lock:
             size = self._size(name)
             download = _Download(self._connection, f"/{name}", size)
             try:
-                return unpacked(name, download, size, f"{self.location}/{name}")
+                return row_of(unpacked(name, download, size, f"{self.location}/{name}"), row)
             finally:
                 download.close()
 
@@ -85,14 +94,14 @@ class HttpCheckpoints(Checkpoints):
 
     def size(self, name: str) -> int:
         """Returns the bytes of a state; see `Checkpoints.size`."""
-        checked_name(name)
+        name = checked_name(whole(name))
         with self._lock:
             return self._size(name)
 
     def sweep(self, live: Collection[str], among: Collection[str] | None = None) -> list[str]:
         """Deletes states; what the server's run may still name it keeps all the same. See `Checkpoints.sweep`."""
-        keep, swept = frozenset(live), []
-        for name in self.names() if among is None else sorted(set(among)):
+        keep, swept = frozenset(map(whole, live)), []
+        for name in self.names() if among is None else sorted(set(map(whole, among))):
             if name not in keep and is_name(name):
                 with self._lock:
                     if self._connection.ask("DELETE", f"/{name}", fine=(404, 409)).status == 204:

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from lamarck._errors import CheckpointError, CheckpointMissing, SettingsError
 from lamarck.checkpoints.format import checked_name
+from lamarck.checkpoints.rows import whole
 from lamarck.server.depot import Depot, Misplaced, exists
 from lamarck.server.routes import Handler, explained
 from lamarck.server.service import Service
@@ -73,7 +74,7 @@ def checkpoint_routes(service: Service, limit: int) -> list[Route]:
 
     async def deleted(request: Request) -> Response:
         depot, name = depot_of(request), name_of(request)
-        if name in service.run(request.path_params["run"]).population.live():
+        if name in map(whole, service.run(request.path_params["run"]).population.live()):
             return problem(409, "CheckpointError", f"checkpoint {name} may still be named by a decision, and stays")
         await asyncio.to_thread(depot.delete, name)
         return Response(status_code=204)

@@ -42,6 +42,14 @@ class InFlight(Checkpoints):
         """See `Checkpoints.location`."""
         return self._inner.location
 
+    def flushing(self, *, every: int = 1, overlap: bool = False) -> InFlight:
+        """Returns the same store with another habit of flushing; see `Checkpoints.flushing`."""
+        return InFlight(self._inner.flushing(every=every, overlap=overlap))
+
+    def settle(self, names: Collection[str]) -> None:
+        """Flushes what was not flushed; see `Checkpoints.settle`."""
+        self._inner.settle(names)
+
     def put(self, member: int, generation: int, state: Any) -> str:
         """Keeps a state; see `Checkpoints.put`."""
         return self._inner.put(member, generation, state)

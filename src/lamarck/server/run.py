@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, final
 
-from lamarck._errors import JournalError, ReportError, ServiceError, StaleReport, StrategyError
+from lamarck._errors import JournalError, LamarckError, ReportError, ServiceError, StaleReport, StrategyError
 from lamarck.coordinator import Coordinator
 from lamarck.population import Population
 from lamarck.server.leases import Lease, Leases, fence, member_of
@@ -189,7 +189,7 @@ class Run:
         before = self._leases.copy(), self._said.copy(), self._reserved.copy()
         parked, results = list[_Order](), list[tuple[_Order, object]]()
         try:
-            with self.coordinator.batch():
+            with self.coordinator.batch() as answers:
                 self._tick()
                 for order in orders:
                     result = _result(order)
@@ -199,12 +199,12 @@ class Run:
                         results.append((order, result))
                 self._parked.extend(parked)
                 self._serve_parked(results)
+                answers.append(lambda: self._answered(results))
         except Exception as error:
             logger.error("nothing could be written, and nothing has changed: %s", error, exc_info=not isinstance(error, JournalError))
             self._leases, self._said, self._reserved = before
-            results = [(order, error) for order in orders]
             self._parked = deque(order for order in self._parked if order not in parked)
-        self._answered(results)
+            self._answered([(order, error) for order in orders])
 
     def _serve_parked(self, results: list[tuple[_Order, object]]) -> None:
         while self._parked:
@@ -327,7 +327,10 @@ class Run:
             self._reserved = set()
         for lease in self._leases:
             if lease.deadline < now:
-                self._lost(lease)
+                try:
+                    self._lost(lease)
+                except LamarckError as error:
+                    logger.error("member %d was lost, and it cannot be said how to go on: %s", lease.interval.member, error)
         for worker in [worker for worker, at in self._seen.items() if at < now - _MEMORY and self._leases.of_worker(worker) is None]:
             del self._seen[worker]
             self._said.pop(worker, None)
@@ -338,10 +341,7 @@ class Run:
         self.coordinator.release(lease.worker)
         message = f"no word from worker {lease.worker} for {self.lease:g} s"
         failure = Failure(member=lease.interval.member, generation=lease.interval.generation, kind="lost", message=message)
-        try:
-            self.coordinator.exchange(lease.worker, failure, claim=False)
-        except StrategyError as error:
-            logger.error("member %d was lost, and its strategy cannot say how to go on: %s", failure.member, error)
+        self.coordinator.exchange(lease.worker, failure, claim=False)
 
 
 def _reserved(member: int) -> Hashable:
