@@ -425,9 +425,14 @@ def _kept(records: tuple[Record, ...], age: int, durable_every: int) -> tuple[Re
     newest = len(records) - 1
     while newest > 0 and records[newest].generation > age:
         newest -= 1
-    sound = [record for record in records[:newest] if record.sound]
-    lasting = [record for record in sound if (record.generation + 1) % durable_every == 0]
-    return (*(lasting or sound)[-1:], *records[newest:])
+    spare: tuple[Record, ...] = ()
+    for i in range(newest - 1, -1, -1):
+        if records[i].sound:
+            spare = spare or (records[i],)
+            if (records[i].generation + 1) % durable_every == 0:
+                spare = (records[i],)
+                break
+    return (*spare, *records[newest:])
 
 
 def _damaged(population: Population, event: Damaged) -> Population:
