@@ -93,6 +93,12 @@ class _Unswept(Checkpoints):
     def location(self) -> str | None:
         return self._checkpoints.location
 
+    def flushing(self, *, every: int = 1, overlap: bool = False) -> Checkpoints:
+        return _Unswept(self._checkpoints.flushing(every=every, overlap=overlap), self._gate)
+
+    def settle(self, names: Collection[str]) -> None:
+        self._checkpoints.settle(names)
+
     def put(self, member: int, generation: int, state: Any) -> str:
         return self._checkpoints.put(member, generation, state)
 
