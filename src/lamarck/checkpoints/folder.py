@@ -77,7 +77,7 @@ class FolderCheckpoints(Checkpoints):
         """Flushes files; see `Checkpoints.settle`."""
         with _explained(self.path, "written"):
             self._flushed()
-            for name in names:
+            for name in sorted(set(map(whole, names))):
                 with suppress(FileNotFoundError):
                     flush(os.open(self._file(checked_name(name)), os.O_RDONLY))
             if self.path.is_dir():
