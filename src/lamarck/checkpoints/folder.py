@@ -77,9 +77,9 @@ class FolderCheckpoints(Checkpoints):
         """Flushes files; see `Checkpoints.settle`."""
         with _explained(self.path, "written"):
             self._flushed()
-            for name in sorted(set(map(whole, names))):
+            for name in filter(is_name, sorted(set(map(whole, names)))):
                 with suppress(FileNotFoundError):
-                    flush(os.open(self._file(checked_name(name)), os.O_RDONLY))
+                    flush(os.open(self._file(name), os.O_RDONLY))
             if self.path.is_dir():
                 flush_folder(self.path)
 
