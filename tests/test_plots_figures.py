@@ -10,31 +10,18 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
 
 import lamarck
+from drawn import SPACE, made, overlapping, texts_of
 from lamarck import plots
 from lamarck._errors import MissingExtra, SettingsError
 from lamarck.history import History
 from lamarck.pbt import PBT
 from lamarck.plots import _style, data
 from lamarck.space import Categorical, Constant, Float, Int, Space
-from lamarck.testing.simulation import simulate
 from lamarck.types import Settings
-
-SPACE = Space(lr=Float(1e-4, 1.0, log=True), layers=Int(1, 3), opt=Categorical(["sgd", "adam"]), fixed=Constant(3))
-
-
-def made(size, generations, *, bad=0.0, space=SPACE, speeds=(1.0,), max_lead=0):
-    """A run whose values grow at a speed that depends on lr, with a few that are not finite or run away."""
-    settings = Settings(population_size=size, interval=10, generations=generations, max_lead=max_lead)
-    rng = np.random.default_rng(0)
-
-    def step(interval, state):
-        value = (state or 0.0) + math.exp(-abs(math.log(interval.hparams.get("lr", 1.0) / 0.01))) + 0.1 * rng.random()
-        trouble = (math.nan, -1e9)[rng.integers(2)] if rng.random() < bad else 0.0
-        return value + trouble, value
-
-    return History.of(simulate(PBT(space=space, settings=settings), step, speeds=speeds))
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +29,15 @@ def eight():
     return made(8, 6)
 
 
-def overlapping(texts):
-    """Pairs of visible texts whose boxes overlap by more than a pixel."""
-    boxes = [text.get_window_extent() for text in texts if text.get_visible() and text.get_text()]
-    shrunk = [(box.x0 + 0.5, box.x1 - 0.5, box.y0 + 0.5, box.y1 - 0.5) for box in boxes]
-    return [(a, b) for a, b in itertools.combinations(shrunk, 2) if a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]]
-
-
-def texts_of(figure):
-    """Everything written, where it ends up: labels, ticks within the axes, the legend, the caption."""
-    figure.draw_without_rendering()
-    found = [figure._suptitle, *(text for legend in figure.legends for text in legend.get_texts())]
-    for axes in figure.axes:
-        if axes.axison:
-            found += [axes.xaxis.label, axes.yaxis.label, axes.title, axes._right_title]
-            for axis in (axes.xaxis, axes.yaxis):
-                low, high = sorted(axis.get_view_interval())
-                found += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-    return found
+LONG = Space(
+    {
+        "a_hyperparameter_with_a_long_name": Float(1e-4, 1.0, log=True),
+        "another_hyperparameter_with_a_long_name": Int(10_000, 1_000_000, log=True),
+        "choice": Categorical(["a rather long choice", "another rather long choice", "short"]),
+        **{f"h{i}": Float(0.0, 1.0) for i in range(6)},
+    }
+)
+DRAW = [*plots.FIGURES, "overview"]
 
 
 @pytest.fixture(scope="module")
@@ -67,23 +45,13 @@ def runs():
     troubled = made(16, 8, bad=0.1, speeds=(1, 0.7, 0.3), max_lead=None)
     info = {"train": "a/very/long/path/to/somewhere/train.py:train_the_network"}
     troubled = dataclasses.replace(troubled, started=dataclasses.replace(troubled.started, info=info))
-    return {"two": made(2, 3), "sixty-four": made(64, 5), "troubled": troubled}
+    return {"2": made(2, 12), "16": made(16, 12), "256": made(256, 8), "troubled": troubled, "long names": made(12, 6, space=LONG)}
 
 
-@pytest.mark.parametrize(
-    ("draw", "which"),
-    [
-        (plots.values, "sixty-four"),
-        (plots.values, "troubled"),
-        (plots.hyperparameters, "two"),
-        (plots.hyperparameters, "sixty-four"),
-        (plots.lineage, "two"),
-        (plots.lineage, "sixty-four"),
-        (plots.overview, "troubled"),
-    ],
-)
-def test_nothing_written_overlaps_or_leaves_the_figure(runs, draw, which):
-    figure = draw(runs[which])
+@pytest.mark.parametrize("which", ["2", "16", "256", "troubled", "long names"])
+@pytest.mark.parametrize("name", DRAW)
+def test_nothing_written_overlaps_or_leaves_the_figure(runs, name, which):
+    figure = getattr(plots, name)(runs[which])
     texts = texts_of(figure)
     assert overlapping(texts) == []
     whole = figure.bbox
@@ -93,6 +61,32 @@ def test_nothing_written_overlaps_or_leaves_the_figure(runs, draw, which):
         assert box.x1 <= whole.x1, text.get_text()
         assert whole.y0 <= box.y0, text.get_text()
         assert box.y1 <= whole.y1, text.get_text()
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_every_axis_says_what_it_shows(runs, name):
+    for axes in getattr(plots, name)(runs["16"]).axes:
+        if axes.axison:
+            labels = [axes.get_ylabel(), *([] if axes.get_shared_x_axes().get_siblings(axes)[1:] else [axes.get_xlabel()])]
+            assert all(labels), labels
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_dark_figures_have_nothing_dark_on_them(eight, name):
+    figure = getattr(plots, name)(eight, style="dark")
+    paper = to_rgb(_style.DARK.paper)
+    assert to_rgb(figure.get_facecolor()) == paper
+    for text in texts_of(figure):
+        if text.get_text():
+            assert contrast(to_rgb(text.get_color()), paper) > 4.5, text.get_text()
+
+
+def test_an_unknown_style_and_an_unknown_figure_are_refused(eight, tmp_path):
+    with pytest.raises(SettingsError, match="it must be 'light' or 'dark'"):
+        plots.values(eight, style="sepia")
+    with pytest.raises(SettingsError, match="got 'tree'; the figures are values, "):
+        plots.save(eight, tmp_path / "new", only=["tree"])
+    assert not (tmp_path / "new").exists()
 
 
 def test_values_says_what_its_axes_are(eight):
@@ -111,7 +105,13 @@ def test_values_draws_the_staircase_and_the_winner(eight):
 
 def test_values_draws_a_line_from_each_parent_to_each_child(eight):
     (axes,) = plots.values(eight).axes
-    lines = {tuple(map(tuple, segment)) for lines in axes.collections if hasattr(lines, "get_segments") for segment in lines.get_segments()}
+    paths = [
+        path.vertices
+        for bundle in axes.collections
+        if isinstance(bundle, PathCollection) and bundle.get_facecolor().size == 0
+        for path in bundle.get_paths()
+    ]
+    lines = {tuple(map(tuple, line)) for path in paths for line in path.reshape(-1, 2, 2).tolist()}
     expected = {
         ((float(eight[record.parent].step), eight[record.parent].value), (float(record.step), record.value))
         for record in eight.records
@@ -172,7 +172,7 @@ def test_a_run_of_one_member_and_one_that_has_only_begun_can_be_drawn():
 @pytest.mark.parametrize(("kind", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_save_writes_files_of_the_format(tmp_path, kind, magic):
     files = plots.save(made(1, 1), tmp_path / "deep" / "folder", format=kind)
-    assert [path.name for path in files] == [f"values.{kind}", f"hyperparameters.{kind}", f"lineage.{kind}"]
+    assert [path.name for path in files] == [f"{name}.{kind}" for name in plots.FIGURES]
     assert all(path.read_bytes().startswith(magic) for path in files)
 
 
@@ -180,7 +180,7 @@ def test_a_space_of_constants_has_no_panels(tmp_path):
     history = made(2, 2, space=Space(fixed=Constant(1)))
     with pytest.raises(SettingsError, match="no hyperparameters that vary"):
         plots.hyperparameters(history)
-    assert [path.name for path in plots.save(history, tmp_path)] == ["values.png", "lineage.png"]
+    assert [path.name for path in plots.save(history, tmp_path)] == ["values.png", "lineage.png", "takeover.png"]
 
 
 def test_six_families_have_colours_and_the_others_share_one():
@@ -191,15 +191,40 @@ def test_six_families_have_colours_and_the_others_share_one():
     assert "from others: 3 of 9" in labels
 
 
-def test_colours_differ_in_grey_and_to_the_colour_blind():
-    # Machado et al. 2009, "A Physiologically-based Model for Simulation of Color Vision Deficiency", severity 1.
-    protan = np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]])
-    deutan = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]])
-    rgb = np.array([[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in _style.COLOURS])
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    for matrix in (np.eye(3), protan, deutan):
-        seen = np.clip(linear @ matrix.T, 0, 1) ** (1 / 2.2)
-        assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 0.1
+# Machado et al. 2009, "A Physiologically-based Model for Simulation of Color Vision Deficiency", severity 1.
+VISIONS = {
+    "common": np.eye(3),
+    "protanopia": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
+    "deuteranopia": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
+    "tritanopia": np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]),
+}
+
+
+def linear(rgb):
+    rgb = np.asarray(rgb)
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one, other):
+    """Of two colours, as the Web Content Accessibility Guidelines define it: 1 to 21."""
+    light, dark = sorted((float(linear(colour) @ (0.2126, 0.7152, 0.0722)) for colour in (one, other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+@pytest.mark.parametrize("look", [_style.LIGHT, _style.DARK], ids=["light", "dark"])
+def test_the_colour_blind_can_tell_families_apart(look, vision):
+    seen = np.clip(linear([to_rgb(colour) for colour in look.families]) @ VISIONS[vision].T, 0, 1) ** (1 / 2.2)
+    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 0.1
+
+
+@pytest.mark.parametrize("look", [_style.LIGHT, _style.DARK], ids=["light", "dark"])
+def test_in_grey_print_the_winner_the_living_and_the_dead_differ(look):
+    assert contrast(to_rgb(look.ink), to_rgb(look.paper)) > 12
+    assert contrast(to_rgb(look.quiet), to_rgb(look.paper)) > 4.5
+    assert contrast(to_rgb(look.families[0]), to_rgb(look.paper)) > 4.5
+    assert contrast(to_rgb(look.families[0]), to_rgb(look.extinct)) > 2.5
+    assert contrast(to_rgb(look.other), to_rgb(look.extinct)) > 2
 
 
 def test_importing_plots_does_not_import_matplotlib():

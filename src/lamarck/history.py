@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, final
 
 from lamarck._errors import ReportError
@@ -128,6 +129,14 @@ class History:
     def _by_key(self) -> dict[Key, Record]:
         return {record.key: record for record in self.records}
 
+    @cached_property
+    def _by_member(self) -> dict[int, tuple[Record, ...]]:
+        return _grouped(self.records, attrgetter("member"))
+
+    @cached_property
+    def _by_generation(self) -> dict[int, tuple[Record, ...]]:
+        return _grouped(sorted(self.records, key=attrgetter("member")), attrgetter("generation"))
+
     def __getitem__(self, key: Key) -> Record:
         return self._by_key[key]
 
@@ -148,7 +157,7 @@ class History:
 
     def member(self, member: int) -> tuple[Record, ...]:
         """Returns all records of a member, by generation."""
-        return tuple(record for record in self.records if record.member == member)
+        return self._by_member.get(member, ())
 
     def lineage(self, key: Key | None = None) -> tuple[Record, ...]:
         """Returns the ancestry of the weights behind a report, from the first interval to that report.
@@ -206,7 +215,7 @@ class History:
 
     def generation(self, generation: int) -> tuple[Record, ...]:
         """Returns the records of one generation, by member."""
-        return tuple(sorted((r for r in self.records if r.generation == generation), key=lambda record: record.member))
+        return self._by_generation.get(generation, ())
 
     def __str__(self) -> str:
         size, done = self.settings.population_size, len(self.records)
@@ -217,3 +226,10 @@ class History:
             return head + tail
         best = self.best
         return f"{head}{tail}; best {best.value:g} by member {best.member}, generation {best.generation}"
+
+
+def _grouped(records: Iterable[Record], by: Callable[[Record], int]) -> dict[int, tuple[Record, ...]]:
+    groups: dict[int, list[Record]] = {}
+    for record in records:
+        groups.setdefault(by(record), []).append(record)
+    return {key: tuple(group) for key, group in groups.items()}

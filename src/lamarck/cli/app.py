@@ -26,7 +26,7 @@ SUMMARIES = {
     "resume": "Go on with a run from exactly what its journal holds.",
     "show": "Show the members, the best and its ancestry, and what variety is left.",
     "schedule": "Show the hyperparameters that the best weights have seen, by step.",
-    "plot": "Draw values, hyperparameters and lineage over time.",
+    "plot": "Draw values, hyperparameters, lineage, takeover, the final population and paths.",
     "verify": "Make every decision of a run again and compare.",
     "demo": "Run a worked example that writes pictures and tables.",
 }

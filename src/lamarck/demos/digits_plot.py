@@ -17,7 +17,7 @@ from lamarck.demos.trials import confidence
 from lamarck.history import History
 from lamarck.plots import data
 from lamarck.plots._style import COLOURS, INK, OTHER, canvas, dress, thousands
-from lamarck.plots.figures import draw_panel, draw_values
+from lamarck.plots._time import draw_panel, draw_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
