@@ -465,10 +465,19 @@ def test_schedule_of_nobody(done, capsys):
     assert "this run has members 0 to 3" in capsys.readouterr().err
 
 
+def test_plot_draws_what_is_asked_for(done, capsys):
+    assert main(["plot", "train.db", "-o", "dark", "--style", "dark", "--only", "paths", "values", "-x", "drop", "-y", "value"]) == 0
+    assert capsys.readouterr().out.split() == [f"dark{os.sep}paths.png", f"dark{os.sep}values.png"]
+    assert main(["plot", "train.db", "--only", "tree"]) == 2
+    assert "the figures are values, hyperparameters, lineage, takeover, coordinates, paths" in capsys.readouterr().err
+    assert main(["plot", "train.db", "--only", "paths", "-x", "theta0", "-y", "value"]) == 2
+    assert "got 'theta0'; a path can be drawn through 'value', 'lr', 'drop'" in capsys.readouterr().err
+
+
 def test_plot_writes_and_names_the_figures(done, tmp_path, capsys):
     assert main(["plot", "train.db", "-o", "pictures", "--format", "svg"]) == 0
     names = capsys.readouterr().out.split()
-    assert names == [f"pictures{os.sep}{name}.svg" for name in ("values", "hyperparameters", "lineage")]
+    assert names == [f"pictures{os.sep}{name}.svg" for name in lk.plots.FIGURES]
     assert all((tmp_path / name).stat().st_size > 1000 for name in names)
 
 
