@@ -11,6 +11,7 @@ from typing import Any, final
 from lamarck._errors import ReportError
 from lamarck.population import Record
 from lamarck.schedule import Piece, Schedule
+from lamarck.space import Space
 from lamarck.types import Assigned, Damaged, Ended, Event, Failed, Failure, Interval, Key, Reported, Retired, Settings, Started
 
 __all__ = ["Copy", "History"]
@@ -124,6 +125,11 @@ class History:
     def settings(self) -> Settings:
         """The rules of the run."""
         return self.started.settings
+
+    @cached_property
+    def space(self) -> Space:
+        """What was tuned. Constraints that are Python functions are not in a journal, and cannot be asked."""
+        return Space.from_dict(self.started.space)
 
     @cached_property
     def _by_key(self) -> dict[Key, Record]:
