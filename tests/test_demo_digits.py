@@ -16,8 +16,8 @@ import torch
 from scipy import stats
 
 import lamarck as lk
+from lamarck._spread import spread
 from lamarck.demos import digits_plot, digits_task
-from lamarck.demos._processes import spread
 from lamarck.demos.digits import METHODS, METRICS, DigitsResult, Method, Outcome, digits, progress, render
 from lamarck.demos.digits_task import SPACE, Score, evaluate, network, split, train
 from lamarck.journal import open_journal
@@ -224,7 +224,7 @@ def test_all_jobs_are_done_and_all_that_they_say_is_heard(workers):
 
 
 def test_a_process_that_fails_is_an_error(capfd):
-    with pytest.raises(lk.TrainingError, match="a process of the demo ended before its runs did"):
+    with pytest.raises(lk.TrainingError, match="a process ended before its runs did"):
         spread(operator.truediv, [1, 2], 2, lambda done: None)
     assert "TypeError" in capfd.readouterr().err
 

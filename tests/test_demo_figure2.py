@@ -13,12 +13,13 @@ import pytest
 import scipy.stats
 
 from lamarck._errors import MissingExtra, SettingsError
+from lamarck._student import confidence
 from lamarck.demos.figure2 import GRIDS, figure2, settings, variant
 from lamarck.demos.figure2_plot import draw_settings, draw_variant
 from lamarck.demos.panel import contours, panel
 from lamarck.demos.table import Block, to_csv, to_text
 from lamarck.demos.toy import START, Toy, tracks
-from lamarck.demos.trials import Outcome, confidence, measure
+from lamarck.demos.trials import Outcome, measure
 
 EXPLOIT_ONLY = 1.2 - 1.62 * 0.98**200  # 1.1715: each weight is trained half of the time
 GRID = 1.2 - 0.81 - 0.81 * 0.98**400  # 0.3897: one weight each

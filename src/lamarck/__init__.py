@@ -43,6 +43,7 @@ if typing.TYPE_CHECKING:
     from lamarck.journal import Journal
     from lamarck.pbt import PBT
     from lamarck.population import Cohort, Member, Population, Record
+    from lamarck.replays import replay
     from lamarck.runs import load, open_run, resume, run
     from lamarck.schedule import Piece, Schedule
     from lamarck.space import Categorical, Constant, Float, Int, Space
@@ -106,6 +107,7 @@ __all__ = [
     "load",
     "open_run",
     "plots",
+    "replay",
     "resume",
     "run",
 ]
@@ -124,6 +126,7 @@ _HOMES = {
     "lamarck.journal": "Journal",
     "lamarck.pbt": "PBT",
     "lamarck.population": "Cohort Member Population Record",
+    "lamarck.replays": "replay",
     "lamarck.runs": "load open_run resume run",
     "lamarck.schedule": "Piece Schedule",
     "lamarck.space": "Categorical Constant Float Int Space",

@@ -15,9 +15,9 @@ from typing import Any, final
 from lamarck import codec
 from lamarck._errors import JournalError, StaleReport
 from lamarck.checkpoints import Checkpoints
+from lamarck.follow import Machine, machine_of
 from lamarck.history import History
 from lamarck.journal import Journal
-from lamarck.pbt import PBT
 from lamarck.population import Population, apply, replay
 from lamarck.types import Assigned, Ended, Event, Failed, Failure, Interval, Report, Reported, Retired, Started
 
@@ -61,7 +61,7 @@ class Coordinator:
 
     def __init__(
         self,
-        pbt: PBT,
+        pbt: Machine,
         journal: Journal | None,
         run: str,
         checkpoints: Checkpoints,
@@ -87,7 +87,7 @@ class Coordinator:
     @classmethod
     def start(
         cls,
-        pbt: PBT,
+        pbt: Machine,
         journal: Journal | None,
         run: str,
         checkpoints: Checkpoints,
@@ -134,7 +134,7 @@ class Coordinator:
             sequence += 1
         if started is None or population is None:
             raise JournalError(f"no run {run!r} in this journal; it has {', '.join(map(repr, journal.runs())) or 'none'}")
-        return cls(PBT.of(started, **changes), journal, run, checkpoints, population, sequence, observers)
+        return cls(machine_of(started, **changes), journal, run, checkpoints, population, sequence, observers)
 
     @property
     def over(self) -> bool:

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from lamarck.pbt import PBT
 from lamarck.space import Space
 from lamarck.types import Event, Exploit, Explore, HParams, Settings, Started
 
-__all__ = ["checkpoints_of", "load", "open_run", "resume", "run"]
+__all__ = ["Opened", "checkpoints_of", "load", "open_run", "provenance", "resume", "run"]
 
 
 def run(
@@ -122,13 +122,13 @@ def run(
     if rescue != "default":
         given["rescue"] = rescue
     pbt = PBT(space=space, settings=settings, initial=initial, stratified=stratified, **given)
-    with _Opened(journal, checkpoints, name) as (book, store):
+    with Opened(journal, checkpoints, name) as (book, store):
         if resume and book is not None and name in book.runs():
             _same(pbt, next(iter(events_of(book, name))), name)
             given = {key: getattr(pbt, key) for key in ("space", "exploit", "explore", "rescue")}
             return _train(engine, train, Coordinator.resume(book, name, store, observers=observers, **given), journal)
         try:
-            coordinator = Coordinator.start(pbt, book, name, store, info={**_provenance(train), **(info or {})}, observers=observers)
+            coordinator = Coordinator.start(pbt, book, name, store, info={**provenance(train), **(info or {})}, observers=observers)
         except JournalConflict:
             raise SettingsError(
                 f"the journal {str(journal)!r} already has a run {name!r}: go on with it by resume(...) or `lamarck resume`, "
@@ -166,7 +166,7 @@ def resume(
     """
     if isinstance(journal, str | os.PathLike) and not Path(journal).exists():
         raise SettingsError(f"there is no journal {str(journal)!r} to resume; `run` begins one")
-    with _Opened(journal, checkpoints, name) as (book, store):
+    with Opened(journal, checkpoints, name) as (book, store):
         assert book is not None
         return _train(engine, train, Coordinator.resume(book, name, store, observers=observers, **changes), journal)
 
@@ -199,7 +199,8 @@ def checkpoints_of(journal: str | os.PathLike[str], name: str = "main") -> Path:
     return Path(journal).with_suffix(".checkpoints") / name
 
 
-class _Opened:
+@final
+class Opened:
     """Opens what was given by name and closes it again; what was given open stays open."""
 
     def __init__(
@@ -266,7 +267,8 @@ def _generations(interval: int, steps: int | None, generations: int | None) -> i
     return steps // interval
 
 
-def _provenance(train: Train) -> dict[str, Any]:
+def provenance(train: Train) -> dict[str, Any]:
+    """Returns what every journal says of how its run was made: the training function's name, and versions."""
     from lamarck import __version__
 
     return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from lamarck._errors import LamarckError, ReportError, StrategyError
-from lamarck.pbt import PBT
+from lamarck.follow import Machine, machine_of
 from lamarck.population import Population, apply
 from lamarck.types import Assigned, Damaged, Event, Failed, Failure, Reported, Started
 
@@ -49,6 +49,7 @@ def verify(events: Iterable[Event], **changes: Any) -> Mismatch | None:
         StrategyError: If a strategy cannot decide, as one whose Python function the journal could not hold.
 
     Example:
+        >>> from lamarck.pbt import PBT
         >>> from lamarck.space import Float, Space
         >>> from lamarck.testing.simulation import simulate
         >>> from lamarck.types import Settings
@@ -60,7 +61,7 @@ def verify(events: Iterable[Event], **changes: Any) -> Mismatch | None:
     first = next(stream, None)
     if not isinstance(first, Started):
         raise ReportError("a journal must begin with a 'Started' event")
-    pbt, population = PBT.of(first, **changes), apply(None, first)
+    pbt, population = machine_of(first, **changes), apply(None, first)
     due: list[Event] = []
     for sequence, event in enumerate(stream, start=2):
         try:
@@ -76,7 +77,7 @@ def verify(events: Iterable[Event], **changes: Any) -> Mismatch | None:
     return None
 
 
-def _expected(pbt: PBT, population: Population, event: Event) -> tuple[Event, ...]:
+def _expected(pbt: Machine, population: Population, event: Event) -> tuple[Event, ...]:
     """Returns what follows from an input that the machine cannot know, or from the question that an interval answers."""
     match event:
         case Reported():

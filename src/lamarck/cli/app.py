@@ -26,6 +26,7 @@ SUMMARIES = {
     "resume": "Go on with a run from exactly what its journal holds.",
     "show": "Show the members, the best and its ancestry, and what variety is left.",
     "schedule": "Show the hyperparameters that the best weights have seen, by step.",
+    "replay": "Train models from scratch by a schedule: is it enough without the population?",
     "plot": "Draw values, hyperparameters, lineage, takeover, the final population and paths.",
     "verify": "Make every decision of a run again and compare.",
     "demo": "Run a worked example that writes pictures and tables.",

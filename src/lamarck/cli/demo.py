@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lamarck.cli.signals import stoppable
+from lamarck.cli.counted import counted
 
 __all__ = ["COMMAND", "digits", "figure2"]
 
@@ -42,7 +38,7 @@ def figure2(
     """Figure 2 of the paper: exploit and explore, alone and together. Seconds."""
     from lamarck.demos.figure2 import figure2 as demo
 
-    with _counted("runs") as tell:
+    with counted("runs") as tell:
         tables: list[str] = []
         files = demo(out, seeds, interval=interval, copy=copy, surrogate=surrogate, on_progress=tell, on_table=tables.append)
     print(*tables, *files, sep="\n")
@@ -62,22 +58,12 @@ def digits(
     from lamarck.demos.digits import render
 
     try:
-        with _counted("intervals") as tell:
+        with counted("intervals") as tell:
             result = demo(out, seeds, on_progress=tell)
     except KeyboardInterrupt:
         print(f"stopped; go on with: lamarck demo digits --out {shlex.quote(str(out))} --seeds {seeds}", file=sys.stderr)
         raise
     print(render(result), *result.files, sep="\n")
-
-
-@contextmanager
-def _counted(what: str) -> Iterator[Callable[[int, int], object]]:
-    """Shows on a terminal how far a demo is."""
-    screen = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn())
-    with stoppable(), Progress(*columns, console=screen, disable=not screen.is_interactive, transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 COMMAND = App(name="demo", help="Run a worked example that writes pictures and tables.", help_epilogue=_EXAMPLES, sort_key=5)

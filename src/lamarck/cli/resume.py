@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -21,7 +21,7 @@ from lamarck.observers.progress import progress
 from lamarck.runs import resume as go_on
 from lamarck.space import Space
 
-__all__ = ["EXAMPLES", "resume"]
+__all__ = ["EXAMPLES", "resume", "training_function"]
 
 EXAMPLES = """Examples:
 
@@ -57,9 +57,10 @@ def resume(
         )
     info, guard = history.started.info, GuardObserver(history)
     if history.ended is None:
-        begun = (journal.resolve().parent / str(info["folder"])).resolve() if "folder" in info else Path.cwd()
+        begun = _begun(history, journal)
         engine, written = workers.after(info).make(), list(files.after(info, begun).observers())
-        function, changes = _functions(history, journal, begun, train=train, space=space)
+        function = training_function(history, journal, train, cure=f"lamarck resume {shlex.quote(str(journal))} --train file.py:function")
+        changes = {} if Space.from_dict(history.started.space).resolved else {"space": _same_space(history, function.target, space, begun)}
         weights = checkpoints if checkpoints is not None else info.get("checkpoints")
         if checkpoints is None and weights is not None and "://" not in weights:
             weights = str(begun / weights)
@@ -68,22 +69,33 @@ def resume(
     tell(history, guard.findings, journal, name)
 
 
-def _functions(history: History, journal: Path, begun: Path, *, train: str | None, space: str | None) -> tuple[ByName, dict[str, Any]]:
-    """What a journal cannot hold because it is Python: the training function, and the space if it has functions."""
-    info, place = history.started.info, begun if train is None else Path.cwd()
+def training_function(history: History, journal: Path, train: str | None, *, cure: str) -> ByName:
+    """Returns the training function of a run: a journal knows its name, not its code.
+
+    Args:
+        history: The run.
+        journal: Its journal.
+        train: The function as it was given, if it was.
+        cure: Command that gives it.
+
+    Raises:
+        SettingsError: If it cannot be found.
+    """
+    place = _begun(history, journal) if train is None else Path.cwd()
     try:
-        function = Target.parse(str(info.get("train")) if train is None else train)
+        function = Target.parse(str(history.started.info.get("train")) if train is None else train)
         function.load_function(place)
     except SettingsError as error:
         if train is not None:
             raise
-        raise SettingsError(
-            f"the training function that the journal names cannot be found: {error}. "
-            f"Say where it is: lamarck resume {shlex.quote(str(journal))} --train file.py:function"
-        ) from None
-    if Space.from_dict(history.started.space).resolved:
-        return ByName(function, place), {}
-    return ByName(function, place), {"space": _same_space(history, function, space, begun)}
+        raise SettingsError(f"the training function that the journal names cannot be found: {error}. Say where it is: {cure}") from None
+    return ByName(function, place)
+
+
+def _begun(history: History, journal: Path) -> Path:
+    """The folder in which a run was begun, from which its paths start."""
+    info = history.started.info
+    return (journal.resolve().parent / str(info["folder"])).resolve() if "folder" in info else Path.cwd()
 
 
 def _same_space(history: History, function: Target, given: str | None, begun: Path) -> Space:

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamarck._errors import SettingsError, require
-from lamarck.demos._processes import Tell, spread
-from lamarck.demos.trials import confidence
+from lamarck._spread import Tell, spread
+from lamarck._student import confidence
 from lamarck.exploit import Never
 from lamarck.explore import Keep
 from lamarck.history import History

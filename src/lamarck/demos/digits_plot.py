@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamarck._errors import require
+from lamarck._student import confidence
 from lamarck.demos.digits import METHODS, METRICS, Outcome, progress
-from lamarck.demos.trials import confidence
 from lamarck.history import History
 from lamarck.plots import data
 from lamarck.plots._style import COLOURS, INK, OTHER, canvas, dress, thousands

@@ -8,8 +8,9 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from lamarck._student import confidence
 from lamarck.demos.toy import START, Toy, Track, tracks
-from lamarck.demos.trials import Outcome, confidence
+from lamarck.demos.trials import Outcome
 
 __all__ = ["Panel", "contours", "panel"]
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from lamarck.demos.trials import Outcome, confidence
+from lamarck._student import confidence
+from lamarck.demos.trials import Outcome
 
 __all__ = ["Block", "to_csv", "to_text"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -13,13 +12,12 @@ from numpy.typing import NDArray
 from lamarck._errors import SettingsError
 from lamarck.demos.toy import Toy
 from lamarck.exploit import Never
-from lamarck.exploit._student import incomplete_beta
 from lamarck.history import History
 from lamarck.runs import run
 from lamarck.space import Space
 from lamarck.types import Exploit, Explore, HParams
 
-__all__ = ["Case", "Outcome", "confidence", "measure"]
+__all__ = ["Case", "Outcome", "measure"]
 
 
 @final
@@ -121,33 +119,3 @@ def _best(history: History) -> NDArray[np.float64]:
     """The best value of each generation; a synchronous run has its records in the order of generations."""
     values = np.array([record.value for record in history.records]).reshape(-1, history.settings.population_size)
     return np.asarray(values.max(axis=1))
-
-
-def confidence(sample: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Returns the mean of a sample and its 95 % confidence interval by Student's t.
-
-    Args:
-        sample: ``float64[n]``, n at least 2.
-
-    Returns:
-        Mean, lower and upper limit.
-
-    Example:
-        >>> [round(x, 3) for x in confidence(np.arange(11.0))]
-        [5.0, 2.772, 7.228]
-    """
-    t = _quantile(len(sample) - 1)
-    # A sample without spread has none, whatever rounding says about its mean.
-    mean = float(sample.mean()) if np.ptp(sample) else float(sample[0])
-    half = t * float(sample.std(ddof=1)) / math.sqrt(len(sample)) if np.ptp(sample) else 0.0
-    return mean, mean - half, mean + half
-
-
-def _quantile(freedom: int) -> float:
-    """Returns the t that a Student variable exceeds in absolute value with probability 0.05, by bisection."""
-    low, high = 0.0, 100.0
-    while high - low > 1e-12 * high:
-        t = (low + high) / 2.0
-        tail = incomplete_beta(freedom / 2.0, 0.5, freedom / (freedom + t * t), t * t / (freedom + t * t))
-        low, high = (t, high) if tail > 0.05 else (low, t)
-    return high

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
 from lamarck._errors import SettingsError
 from lamarck.schedule import fit, text
@@ -145,7 +145,25 @@ class Schedule:
         """
         return Schedule.merged(fit.scaled(self.pieces, until))
 
-    # ---- text --------------------------------------------------------------------------------------------------------------------------------
+    # ---- plain values and text ---------------------------------------------------------------------------------------------------------------
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Returns plain JSON values: an object with ``start``, ``until`` and ``hparams`` for each piece.
+
+        Example:
+            >>> Schedule((Piece(0, 500, {"lr": 0.1}),)).to_list()
+            [{'start': 0, 'until': 500, 'hparams': {'lr': 0.1}}]
+        """
+        return text.plain(self.pieces)
+
+    @classmethod
+    def from_list(cls, rows: Sequence[Mapping[str, Any]]) -> Schedule:
+        """Reads what `to_list` gives.
+
+        Raises:
+            SettingsError: If it is not a schedule; the message says where.
+        """
+        return cls(tuple(text.read_plain(rows)))
 
     def to_text(self, format: Literal["json", "toml", "csv", "python"] = "json") -> str:  # noqa: A002
         """Writes the schedule down.

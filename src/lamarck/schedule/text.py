@@ -13,7 +13,7 @@ from lamarck._errors import SettingsError
 from lamarck.schedule.piece import Piece
 from lamarck.types import HParams
 
-__all__ = ["read", "write"]
+__all__ = ["plain", "read", "read_plain", "write"]
 
 
 def write(pieces: Sequence[Piece], format: str) -> str:  # noqa: A002
@@ -31,6 +31,16 @@ def read(source: str, format: str) -> Iterator[Piece]:  # noqa: A002
         rows = _READERS[format](source)
     except (ValueError, RecursionError, csv.Error) as error:
         raise SettingsError(f"the schedule is not {format.upper()}: {error}") from None
+    return read_plain(rows)
+
+
+def plain(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
+    """Returns pieces as plain JSON values."""
+    return [{"start": piece.start, "until": piece.until, "hparams": dict(piece.hparams)} for piece in pieces]
+
+
+def read_plain(rows: object) -> Iterator[Piece]:
+    """Reads pieces from plain JSON values."""
     if not isinstance(rows, list):
         raise SettingsError(f"got {rows!r}; a schedule is a list of pieces, each with start, until and hparams")
     return map(_piece, range(1, len(rows) + 1), rows)
@@ -57,15 +67,11 @@ def _checked(place: int, piece: Piece) -> Piece:
     return Piece(piece.start, piece.until, hparams)
 
 
-def _plain(piece: Piece) -> dict[str, Any]:
-    return {"start": piece.start, "until": piece.until, "hparams": dict(piece.hparams)}
-
-
 # ---- JSON and TOML ---------------------------------------------------------------------------------------------------------------------------
 
 
 def _to_json(pieces: Sequence[Piece]) -> str:
-    return "[\n" + ",\n".join(f"  {json.dumps(_plain(piece), allow_nan=False)}" for piece in pieces) + "\n]\n"
+    return "[\n" + ",\n".join(f"  {json.dumps(piece)}" for piece in plain(pieces)) + "\n]\n"
 
 
 def _to_toml(pieces: Sequence[Piece]) -> str:
@@ -75,7 +81,7 @@ def _to_toml(pieces: Sequence[Piece]) -> str:
                 raise SettingsError(f"{name}: TOML has no way to write None; use JSON")
 
     def tables(piece: Piece) -> str:
-        values = "".join(f"{_toml_string(name)} = {_toml(value)}\n" for name, value in piece.hparams.items())
+        values = "".join(f"{_toml_key(name)} = {_toml(value)}\n" for name, value in piece.hparams.items())
         return f"[[piece]]\nstart = {piece.start}\nuntil = {piece.until}\n[piece.hparams]\n{values}"
 
     return "\n".join(map(tables, pieces))
@@ -85,6 +91,11 @@ def _toml(value: object) -> str:
     if isinstance(value, str):
         return _toml_string(value)
     return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _toml_key(name: str) -> str:
+    bare = name.isascii() and name.replace("_", "a").replace("-", "a").isalnum()
+    return name if bare else _toml_string(name)
 
 
 def _toml_string(text: str) -> str:
@@ -120,7 +131,7 @@ def _to_csv(pieces: Sequence[Piece]) -> str:
     names = list(dict.fromkeys(name for piece in pieces for name in piece.hparams))
     lines = _Lines()
     table = csv.writer(lines, lineterminator="\n")
-    table.writerow(["start", "until", *names])
+    table.writerow(["start", "until", *map(_cell, names)])
     for piece in pieces:
         table.writerow([piece.start, piece.until, *(_cell(piece.hparams[name]) if name in piece.hparams else "" for name in names)])
     return "".join(lines.lines)
@@ -140,7 +151,8 @@ def _value(cell: str) -> object:
 
 def _from_csv(source: str) -> object:
     head, *rows = [row for row in csv.reader((f"{line}\n" for line in source.split("\n")), strict=True) if row] or [[]]
-    if head[:2] != ["start", "until"] or len(set(head)) < len(head):
+    names = [name if isinstance(name := _value(cell), str) else cell for cell in head[2:]]
+    if head[:2] != ["start", "until"] or len(set(names)) < len(names):
         raise SettingsError(f"got the columns {head}; a schedule in CSV begins with start and until, then a column for each hyperparameter")
     for place, row in enumerate(rows, start=1):
         if len(row) != len(head):
@@ -149,7 +161,7 @@ def _from_csv(source: str) -> object:
         {
             "start": _value(row[0]),
             "until": _value(row[1]),
-            "hparams": {name: _value(cell) for name, cell in zip(head[2:], row[2:], strict=True) if cell},
+            "hparams": {name: _value(cell) for name, cell in zip(names, row[2:], strict=True) if cell},
         }
         for row in rows
     ]

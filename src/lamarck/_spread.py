@@ -46,7 +46,7 @@ def spread(work: Callable[[Job, Tell], object], jobs: Sequence[Job], workers: in
             while not said.empty():
                 tell(said.get())
         if any(process.exitcode for process in processes):
-            raise TrainingError("a process of the demo ended before its runs did; what it said is above, and what it had done is kept")
+            raise TrainingError("a process ended before its runs did; what it said is above, and what it had done is kept")
     finally:
         for process in processes:
             process.terminate()
