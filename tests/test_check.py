@@ -92,7 +92,7 @@ NAMED = [
     ("leaking_list", "leak", "track SEEN, or empty it at the beginning of each interval"),
     ("rate_set_once", "hyperparameter", "lr has no effect after a restore"),
     ("rate_set_once", "hyperparameter", "optimizer/param_groups.0.lr is still 0.01: the restored state has overwritten the new value"),
-    ("rate_set_once", "hyperparameter", "lamarck.integrations.torch.set_hparams(optimizer, lr=interval.hparams['lr'])"),
+    ("rate_set_once", "hyperparameter", "lk.torch.set_hparams(optimizer, lr=interval.hparams['lr'])"),
     ("rate_set_once", "leak", "set it in every interval"),
     ("unseeded_generator", "repeat", "rng in unseeded_generator(), a random generator"),
     ("order_of_a_set", "repeat", "vocabulary in order_of_a_set(), a container (list)"),
@@ -127,7 +127,7 @@ def test_several_faults_in_pytorch_are_told_apart(with_pytorch):
     assert "all that is tracked is the same" in faults["restore"]
     assert "its state_dict holds the buffers, such as batch-norm statistics" in faults["restore"]
     assert "optimizer/param_groups.0.lr is still 0.01" in faults["hyperparameter"]
-    assert "lamarck.integrations.torch.set_hparams(optimizer, lr=" in faults["hyperparameter"]
+    assert "lk.torch.set_hparams(optimizer, lr=" in faults["hyperparameter"]
 
 
 def test_what_is_no_fault_is_a_warning():

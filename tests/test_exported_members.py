@@ -46,7 +46,9 @@ def test_type_checkers_and_python_see_the_same_names() -> None:
     source = ast.parse(inspect.getsource(lamarck))
     block = next(node for node in source.body if isinstance(node, ast.If))
     imported = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert {name: home for name, home in imported.items() if home != "lamarck"} == lamarck._HOME
+    modules = {name for name, home in imported.items() if inspect.ismodule(getattr(lamarck, name))}
+    assert {name: f"{imported[name]}.{name}" for name in modules} == lamarck._MODULES
+    assert {name: home for name, home in imported.items() if name not in modules} == lamarck._HOME
     assert {*imported, "__version__"} == set(lamarck.__all__)
 
 

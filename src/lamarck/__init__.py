@@ -40,6 +40,7 @@ if typing.TYPE_CHECKING:
     from lamarck.engines.processes import Processes
     from lamarck.engines.vectorised import Intervals, Scores, Vectorised, VectorTask
     from lamarck.history import Copy, History
+    from lamarck.integrations import torch
     from lamarck.journal import Journal
     from lamarck.pbt import PBT
     from lamarck.population import Cohort, Member, Population, Record
@@ -110,6 +111,7 @@ __all__ = [
     "replay",
     "resume",
     "run",
+    "torch",
 ]
 
 __version__ = "0.1.0"
@@ -134,14 +136,20 @@ _HOMES = {
     "lamarck.worker": "ActiveInterval Worker",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
-_MODULES = ("diversity", "exploit", "explore", "plots")
+_MODULES = {
+    "diversity": "lamarck.diversity",
+    "exploit": "lamarck.exploit",
+    "explore": "lamarck.explore",
+    "plots": "lamarck.plots",
+    "torch": "lamarck.integrations.torch",
+}
 
 
 def __getattr__(name: str) -> typing.Any:
     if name in _HOME:
         value = getattr(importlib.import_module(_HOME[name]), name)
     elif name in _MODULES:
-        value = importlib.import_module(f"lamarck.{name}")
+        value = importlib.import_module(_MODULES[name])
     else:
         raise AttributeError(f"module 'lamarck' has no attribute {name!r}")
     globals()[name] = value  # from now on without coming by here

@@ -213,7 +213,7 @@ def ineffective(effect: Effect, kept: str | None) -> Finding:
             advice="make training repeatable, or check with longer intervals",
         )
     where = [f"{kept} is still {_value(effect.before)}: the restored state has overwritten the new value"] if kept else []
-    call = f"lamarck.integrations.torch.set_hparams(optimizer, {_argument(kept, name)}=interval.hparams[{name!r}])"
+    call = f"lk.torch.set_hparams(optimizer, {_argument(kept, name)}=interval.hparams[{name!r}])"
     return Finding(
         kind="hyperparameter",
         fault=True,
