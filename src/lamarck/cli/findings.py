@@ -7,24 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from lamarck._errors import LamarckError
-from lamarck.guards import Finding, check, check_settings
-from lamarck.history import History
-from lamarck.pbt import PBT
+from lamarck.guards import Finding
 
-__all__ = ["findings_of", "render"]
+__all__ = ["render"]
 
 _STYLES = {"warning": "bold yellow", "note": "bold"}
 _INDENT = len("warning  ")
-
-
-def findings_of(history: History) -> tuple[Finding, ...]:
-    """Returns what the guards have to say about a run that is read back from its journal."""
-    try:
-        settings = check_settings(PBT.of(history.started))
-    except LamarckError:  # a strategy that a journal cannot hold: nobody can look at it
-        settings = ()
-    return (*settings, *check(history, {record.key: record.metrics for record in history.records}))
 
 
 def render(findings: Sequence[Finding], width: int) -> Iterator[Text]:

@@ -12,9 +12,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from lamarck.cli._text import Column, configuration, console, number, sparkline, tables
-from lamarck.cli.findings import findings_of, render
+from lamarck.cli.findings import render
 from lamarck.cli.read import JournalFile, RunName, read
 from lamarck.diversity import diversity, takeover
+from lamarck.guards import findings_of
 from lamarck.history import History
 from lamarck.observers.progress import clock_text, counted
 from lamarck.plots.data import window

@@ -16,7 +16,7 @@ from lamarck.guards.guard import Course, Guard
 from lamarck.guards.noise import Noise, wrong_choice
 from lamarck.guards.overhead import Overhead
 from lamarck.guards.start import check_settings, reach
-from lamarck.guards.watch import GUARDS, Watch, check
+from lamarck.guards.watch import GUARDS, Watch, check, findings_of, settings_findings
 
 __all__ = [
     "GUARDS",
@@ -34,6 +34,8 @@ __all__ = [
     "Zigzag",
     "check",
     "check_settings",
+    "findings_of",
     "reach",
+    "settings_findings",
     "wrong_choice",
 ]

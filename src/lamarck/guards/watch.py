@@ -10,6 +10,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from lamarck._errors import LamarckError
 from lamarck.guards.bounds import AtBound
 from lamarck.guards.census import Census, Zigzag, census
 from lamarck.guards.family import OneFamily
@@ -18,12 +19,14 @@ from lamarck.guards.greed import Greed
 from lamarck.guards.guard import Course, Guard
 from lamarck.guards.noise import Noise
 from lamarck.guards.overhead import Overhead
+from lamarck.guards.start import check_settings
 from lamarck.history import History
+from lamarck.pbt import PBT
 from lamarck.population import Record
 from lamarck.space import Space
 from lamarck.types import Key, Started
 
-__all__ = ["GUARDS", "Watch", "check"]
+__all__ = ["GUARDS", "Watch", "check", "findings_of", "settings_findings"]
 
 GUARDS: tuple[Guard, ...] = (Greed(), OneFamily(), AtBound(), Noise(), Overhead())
 """The guards that watch every run."""
@@ -142,3 +145,16 @@ def check(
         ['noise']
     """
     return Watch.of(history, metrics, guards).findings
+
+
+def settings_findings(started: Started) -> tuple[Finding, ...]:
+    """Returns what the settings of a run show; nothing if a strategy is the user's own, which a journal cannot hold."""
+    try:
+        return check_settings(PBT.of(started))
+    except LamarckError:
+        return ()
+
+
+def findings_of(history: History) -> tuple[Finding, ...]:
+    """Returns all that the guards have to say about a run that is read back: what its settings show, then what its generations have shown."""
+    return (*settings_findings(history.started), *check(history))

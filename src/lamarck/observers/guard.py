@@ -6,10 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import final
 
-from lamarck._errors import LamarckError
-from lamarck.guards import GUARDS, Finding, Guard, Watch, check_settings
+from lamarck.guards import GUARDS, Finding, Guard, Watch, settings_findings
 from lamarck.history import History
-from lamarck.pbt import PBT
 from lamarck.population import Population
 from lamarck.types import Event, Reported, Retired, Started
 
@@ -52,13 +50,13 @@ class GuardObserver:
         self.findings: tuple[Finding, ...] = ()
         if past is not None:
             self._watch = Watch.of(past, guards=self._guards)
-            self.findings = (*_of_settings(past.started), *self._watch.findings)
+            self.findings = (*settings_findings(past.started), *self._watch.findings)
 
     def __call__(self, event: Event, population: Population) -> None:
         """Takes in an event."""
         if isinstance(event, Started):
             self._watch = Watch(event, self._guards)
-            self._say(_of_settings(event))
+            self._say(settings_findings(event))
         elif self._watch is not None:
             match event:
                 case Reported():
@@ -77,11 +75,3 @@ class GuardObserver:
         self.findings += tuple(found)
         for finding in found:
             logger.log(_LEVELS[finding.severity], "%s", finding)
-
-
-def _of_settings(started: Started) -> tuple[Finding, ...]:
-    """What the settings show; nothing if a strategy is the user's own, which a journal cannot hold."""
-    try:
-        return check_settings(PBT.of(started))
-    except LamarckError:
-        return ()
