@@ -8,6 +8,8 @@ import shutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+os.environ.setdefault("KERAS_BACKEND", "torch")  # its own default is one that nothing else here needs
+
 settings.register_profile("lamarck", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lamarck")
 

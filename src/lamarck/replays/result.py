@@ -122,7 +122,7 @@ class Replay:
             return "The schedule alone carries much of the gain: better than the population's median, but not as good as the best it found."
         if high >= sign * found:
             return f"{len(finite)} seeds do not decide whether the schedule alone is enough: their spread is too wide. Train more."
-        return "The schedule alone is not enough: what the population gained is in the weights that it selected, or was luck of selection."
+        return "The schedule alone is not enough: the rest of the population's gain is in the weights it selected, or was luck of selection."
 
     def __str__(self) -> str:
         lines = []
