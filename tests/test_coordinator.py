@@ -1,13 +1,14 @@
 """The only writer: what is acknowledged is in the journal, and what raises has never happened."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lamarck import codec, exploit, explore
-from lamarck._errors import CodecError, JournalConflict, JournalError, StaleReport, StrategyError
-from lamarck.checkpoints import MemoryCheckpoints
+from lamarck._errors import CheckpointError, CodecError, JournalConflict, JournalError, StaleReport, StrategyError
+from lamarck.checkpoints import FolderCheckpoints, MemoryCheckpoints
 from lamarck.coordinator import Coordinator, events_of
 from lamarck.journal import Journal, MemoryJournal
 from lamarck.pbt import PBT
@@ -256,3 +257,28 @@ def test_one_that_cannot_be_written_down_does_not_take_its_batch_along():
         assert coordinator.exchange("b", report(coordinator, b)).key == (2, 0)
     assert coordinator.exchange("a", report(coordinator, a)) is None
     assert replay(events_of(journal, "main")) == coordinator.population
+
+
+# ---- deleting beside -----------------------------------------------------------------------------------------------------------------
+
+
+def test_nobody_waits_for_what_is_deleted_and_what_cannot_be_is_said(tmp_path, monkeypatch):
+    """A disk that takes its time to delete, and then refuses."""
+    allowed, begun = threading.Event(), threading.Event()
+
+    def slow(self, live, among=None):
+        begun.set()
+        allowed.wait(10)
+        raise CheckpointError("the disk refuses")
+
+    coordinator = start(store=FolderCheckpoints(tmp_path), generations=9)
+    monkeypatch.setattr(FolderCheckpoints, "sweep", slow)
+    interval = coordinator.exchange("w", None)
+    for _ in range(5):  # three reports are a reason to sweep
+        interval = coordinator.exchange("w", report(coordinator, interval))
+    assert begun.wait(10)
+    assert interval.key == (2, 1)
+    allowed.set()
+    with pytest.raises(CheckpointError, match="refuses"):
+        coordinator.rest()
+    coordinator.rest()  # said once

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -82,6 +83,8 @@ class Coordinator:
         live = population.live()
         self._known = set(live)
         self._reports = 0
+        self._sweeper: ThreadPoolExecutor | None = None
+        self._deleting: Future[list[str]] | None = None
         checkpoints.sweep(live)
 
     @classmethod
@@ -170,7 +173,7 @@ class Coordinator:
             self._notify(batch.events)
             for answer in batch.answers:
                 answer()
-            self._sweep(batch.events)  # last, because nobody waits for it
+            self._sweep(batch.events)
 
     def exchange(self, worker: Hashable, message: Report | Failure | None, *, claim: bool = True) -> Interval | None:
         """Takes in what a worker says and hands it its next interval, in one transaction.
@@ -243,18 +246,34 @@ class Coordinator:
         else:
             self._sequence = self.journal.append(self.run, self._sequence, batch.data)
 
+    def rest(self) -> None:
+        """Waits until nothing is being deleted any more.
+
+        Raises:
+            CheckpointError: If something could not be.
+        """
+        deleting, self._deleting = self._deleting, None
+        if deleting is not None:
+            deleting.result()
+
     def _sweep(self, events: Sequence[tuple[Event, Population]]) -> None:
         """Deletes what cannot be named any more: once for as many reports as there are members, to spread the cost of looking."""
         for event, _ in events:
             if isinstance(event, Reported) and event.report.checkpoint is not None:
                 self._known.add(event.report.checkpoint)
                 self._reports += 1
-        finished = self.over and not self._held
         if self._reports >= len(self.population) or (events and self.over):
             self._reports = 0
+            self.rest()
             live = self.population.live()
-            # At the very end nobody is writing, and what killed writers have left behind goes as well.
-            self.checkpoints.sweep(live, among=None if finished else self._known - live)
+            if self.over and not self._held:
+                # At the very end nobody is writing, and what killed writers have left behind goes as well.
+                self.checkpoints.sweep(live)
+            elif self.checkpoints.location is None:
+                self.checkpoints.sweep(live, self._known - live)
+            else:  # a disk or an object store takes its time, and nobody has to wait for it
+                self._sweeper = self._sweeper or ThreadPoolExecutor(1, "lamarck-sweep")
+                self._deleting = self._sweeper.submit(self.checkpoints.sweep, live, self._known - live)
             self._known &= live
 
     def _notify(self, events: Sequence[tuple[Event, Population]]) -> None:

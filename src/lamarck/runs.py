@@ -237,6 +237,7 @@ def _train(engine: Engine | str, train: Train, coordinator: Coordinator, journal
         print(f"\nstopped after {done} of {_total(coordinator)} intervals; {cure}", file=sys.stderr)  # noqa: T201
         raise
     finally:
+        coordinator.rest()
         coordinator.checkpoints.settle(coordinator.population.live())
     return coordinator.history()
 

@@ -153,6 +153,7 @@ def _shared(coordinator: Coordinator) -> Iterator[str]:
     try:
         yield folder
     finally:
+        coordinator.rest()
         checkpoints.adopt({name: shared.get(name) for name in shared.names()})
         coordinator.checkpoints = checkpoints
         shutil.rmtree(folder, ignore_errors=True)

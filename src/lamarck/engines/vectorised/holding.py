@@ -43,6 +43,7 @@ def gated(coordinator: Coordinator) -> Iterator[Gate]:
     try:
         yield gate
     finally:
+        coordinator.rest()
         coordinator.journal, coordinator.checkpoints = journal, checkpoints
 
 
