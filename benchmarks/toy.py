@@ -22,7 +22,7 @@ from _common import in_turn, machine, median, save, table
 from lamarck.demos.figure2 import settings
 from lamarck.demos.toy import START
 from lamarck.runs import run
-from lamarck.worker import Worker
+from lamarck.training import Worker
 
 STEPS, MEMBERS = 200, 2
 

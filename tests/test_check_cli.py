@@ -78,7 +78,7 @@ def test_a_function_that_raises_is_shown_with_its_own_traceback(capsys):
     assert status == 1
     assert "The training function raises: KeyError: 'steps'" in out
     assert "for _ in interval.hparams['steps']:" in out
-    assert "lamarck/worker.py" not in out
+    assert "lamarck/training.py" not in out
     assert "1 fault" in err
 
 

@@ -219,10 +219,10 @@ def test_resume_says_why_a_lost_run_cannot_go_on(capsys):
 
 def half(monkeypatch, arguments, reports=5):
     """Runs a command until that many reports are in, then interrupts it."""
-    import lamarck.worker
+    import lamarck.training
 
     count = 0
-    finish = lamarck.worker.Worker._finish
+    finish = lamarck.training.Worker._finish
 
     def counted(self, report):
         nonlocal count
@@ -232,7 +232,7 @@ def half(monkeypatch, arguments, reports=5):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(lamarck.worker.Worker, "_finish", counted)
+        patch.setattr(lamarck.training.Worker, "_finish", counted)
         assert main(arguments) == 130
 
 

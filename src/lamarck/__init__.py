@@ -48,8 +48,8 @@ if typing.TYPE_CHECKING:
     from lamarck.runs import load, open_run, resume, run
     from lamarck.schedule import Piece, Schedule
     from lamarck.space import Categorical, Constant, Float, Int, Space
+    from lamarck.training import ActiveInterval, Worker
     from lamarck.types import Exploit, Explore, Failure, Interval, Report, Settings, Source
-    from lamarck.worker import ActiveInterval, Worker
 
 __all__ = [
     "PBT",
@@ -133,7 +133,7 @@ _HOMES = {
     "lamarck.schedule": "Piece Schedule",
     "lamarck.space": "Categorical Constant Float Int Space",
     "lamarck.types": "Exploit Explore Failure Interval Report Settings Source",
-    "lamarck.worker": "ActiveInterval Worker",
+    "lamarck.training": "ActiveInterval Worker",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 _MODULES = {

@@ -26,8 +26,8 @@ from lamarck._errors import LamarckError, PopulationLost, ServiceError, Settings
 from lamarck._http import Connection
 from lamarck.checkpoints import Checkpoints, open_checkpoints
 from lamarck.checkpoints.http import HttpCheckpoints
+from lamarck.training import Worker, raised, seed_everything
 from lamarck.types import Ended, Failure, Interval, Report
-from lamarck.worker import Worker, raised, seed_everything
 
 __all__ = ["Remote", "connect", "work"]
 

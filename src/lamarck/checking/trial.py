@@ -22,8 +22,8 @@ from lamarck._errors import CheckpointError, TrainingError
 from lamarck.checking.states import Difference, differences
 from lamarck.checking.watch import Look, look, user_frames
 from lamarck.checkpoints import Checkpoints, open_checkpoints
+from lamarck.training import Worker, seed_everything
 from lamarck.types import Failure, Interval, Key, Report
-from lamarck.worker import Worker, seed_everything
 
 __all__ = ["Done", "Job", "Outcome", "Probe", "Trouble", "attempt"]
 

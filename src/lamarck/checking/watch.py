@@ -23,7 +23,7 @@ import numpy as np
 
 from lamarck.checking.states import leaves
 from lamarck.tracking import Stateful
-from lamarck.worker import ActiveInterval, Worker
+from lamarck.training import ActiveInterval, Worker
 
 __all__ = ["Kind", "Look", "Seen", "look", "user_frames"]
 
@@ -75,7 +75,7 @@ def user_frames(innermost: FrameType | None, outermost: CodeType) -> list[FrameT
     """
     frames = []
     while innermost is not None and innermost.f_code is not outermost:
-        if innermost.f_globals.get("__name__") not in {"lamarck.worker", "lamarck.checking.trial"}:
+        if innermost.f_globals.get("__name__") not in {"lamarck.training", "lamarck.checking.trial"}:
             frames.append(innermost)
         innermost = innermost.f_back
     return frames[::-1]

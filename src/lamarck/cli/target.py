@@ -14,7 +14,7 @@ from typing import Any, final
 
 from lamarck._errors import LamarckError, SettingsError, SpaceError, TrainingError
 from lamarck.space import Space
-from lamarck.worker import Worker
+from lamarck.training import Worker
 
 __all__ = ["ByName", "Target", "load_space"]
 

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from lamarck.integrations.torch import set_dropout, set_hparams
 from lamarck.space import Categorical, Float, Space
-from lamarck.worker import Worker
+from lamarck.training import Worker
 
 __all__ = ["SPACE", "Score", "evaluate", "network", "split", "train"]
 

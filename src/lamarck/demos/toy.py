@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from lamarck._errors import SettingsError
 from lamarck.history import History
+from lamarck.training import Worker
 from lamarck.types import Key
-from lamarck.worker import Worker
 
 __all__ = ["OPTIMUM", "START", "Toy", "Track", "tracks"]
 

@@ -19,8 +19,8 @@ from typing import Any, final
 from lamarck import codec
 from lamarck._errors import LamarckError, ReportError, StaleReport, TrainingError
 from lamarck.checkpoints import open_checkpoints
+from lamarck.training import Worker, raised, seed_everything
 from lamarck.types import Failure, Interval, Report
-from lamarck.worker import Worker, raised, seed_everything
 
 __all__ = ["Assignment", "child"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lamarck.coordinator import Coordinator
-from lamarck.worker import Worker
+from lamarck.training import Worker
 
 __all__ = ["Engine", "Train"]
 

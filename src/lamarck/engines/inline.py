@@ -7,7 +7,7 @@ import logging
 from lamarck._errors import LamarckError, PopulationLost, TrainingError
 from lamarck.coordinator import Coordinator
 from lamarck.engines.engine import Train
-from lamarck.worker import Worker, raised, seed_everything
+from lamarck.training import Worker, raised, seed_everything
 
 __all__ = ["inline"]
 

@@ -28,8 +28,8 @@ from lamarck.journal import open_journal
 from lamarck.runs import checkpoints_of, run
 from lamarck.space import Float, Space
 from lamarck.testing.stacks import StackedNumbers
+from lamarck.training import Worker
 from lamarck.types import Assigned, Event, Interval
-from lamarck.worker import Worker
 
 __all__ = ["ENGINE_LAWS", "PLAIN", "SPACE", "VECTOR", "Trainers", "decisions", "sometimes_nan", "sometimes_raises", "train"]
 

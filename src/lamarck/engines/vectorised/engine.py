@@ -24,8 +24,8 @@ from lamarck.engines.vectorised.holding import Gate, gated
 from lamarck.engines.vectorised.hosts import WorkerDied, hosted
 from lamarck.engines.vectorised.task import VectorTask
 from lamarck.population import fitness_of, reached
+from lamarck.training import raised
 from lamarck.types import Failure, Interval, Report
-from lamarck.worker import raised
 
 __all__ = ["Vectorised"]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from lamarck.checkpoints.rows import row_of, stacked
 from lamarck.engines.vectorised.columns import Intervals, Scores
+from lamarck.training import ActiveInterval, Worker
 from lamarck.types import Interval
-from lamarck.worker import ActiveInterval, Worker
 
 __all__ = ["VectorTask"]
 

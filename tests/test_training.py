@@ -11,8 +11,8 @@ from lamarck import exploit, explore
 from lamarck._errors import CheckpointDamaged, ReportError, StaleReport, TrainingError
 from lamarck.checkpoints import MemoryCheckpoints
 from lamarck.tracking import tracked
+from lamarck.training import Worker
 from lamarck.types import Failure, Interval, Report
-from lamarck.worker import Worker
 
 SPACE = lk.Space(h=lk.Float(0.0, 1.0))
 
