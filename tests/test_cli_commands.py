@@ -548,3 +548,11 @@ def test_without_matplotlib_plot_says_how_to_install_it(done, monkeypatch, tmp_p
     assert main(["plot", "train.db"]) == 2
     assert "pip install 'lamarck[plot]'" in capsys.readouterr().err
     assert not (tmp_path / "train.figures").exists()
+
+
+def test_animate_writes_a_film_and_names_it(done, tmp_path, capsys):
+    assert main(["animate", "train.db", "--frames", "3"]) == 0
+    assert capsys.readouterr().out == "train.gif\n"
+    assert (tmp_path / "train.gif").read_bytes().startswith(b"GIF89a")
+    assert main(["animate", "train.db", "-o", "run.avi"]) == 2
+    assert "an animation is written as .gif or .mp4" in capsys.readouterr().err

@@ -96,7 +96,7 @@ class Toy:
         worker.track(theta=theta)
         for interval in worker:
             self.ascend(theta, interval.hparams, len(interval.steps))
-            interval.report(self.value(theta))
+            interval.report(self.value(theta), metrics={"theta0": theta[0], "theta1": theta[1]})
 
 
 @final

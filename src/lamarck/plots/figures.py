@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "coordinates", "hyperparameters", "lineage", "overview", "paths", "save", "takeover", "values"]
+__all__ = ["FIGURES", "coordinates", "grid", "hyperparameters", "lineage", "overview", "paths", "save", "takeover", "values"]
 
 
 def values(history: History, *, style: Style = "light") -> Figure:
@@ -211,7 +211,7 @@ def _hyperparameters(history: History, drawn: data.Strands, look: Look) -> Figur
     panels, size = data.panels(history), history.settings.population_size
     if not panels:
         raise SettingsError("the space of this run has no hyperparameters that vary, so there is nothing to draw")
-    figure, axes = _grid(len(panels), look)
+    figure, axes = grid(len(panels), look)
     for axis, panel in zip(axes, panels, strict=True):
         draw_panel(axis, panel, drawn, size, look)
     key(figure, drawn, size, look=look)
@@ -221,7 +221,7 @@ def _hyperparameters(history: History, drawn: data.Strands, look: Look) -> Figur
 
 def _overview(history: History, drawn: data.Strands, look: Look) -> Figure:
     shown, panels, size = data.values(history, drawn), data.panels(history), history.settings.population_size
-    figure, axes = _grid(1 + len(panels), look)
+    figure, axes = grid(1 + len(panels), look)
     draw_values(axes[0], shown, size, look)
     for axis, panel in zip(axes[1:], panels, strict=True):
         draw_panel(axis, panel, drawn, size, look)
@@ -282,7 +282,8 @@ FIGURES: dict[str, Callable[[History, data.Strands, Look], Figure]] = {
 """The figures that `save` writes, by name."""
 
 
-def _grid(panels: int, look: Look = LIGHT) -> tuple[Figure, list[Axes]]:
+def grid(panels: int, look: Look = LIGHT) -> tuple[Figure, list[Axes]]:
+    """Returns a figure with so many axes, and those axes."""
     columns = min(panels, 2 if panels in (2, 4) else 3)
     rows = -(-panels // columns)
     figure = canvas(max(6.5, 4.0 * columns), 2.6 * rows + 0.9, look)

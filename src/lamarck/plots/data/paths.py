@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lamarck._errors import SettingsError
 from lamarck.history import History
-from lamarck.plots.data.strands import Strands, strands
+from lamarck.plots.data.strands import Strands, own_last, strands
 from lamarck.plots.data.values import window
 from lamarck.space import Float, Int, Space
 
@@ -79,7 +79,7 @@ def paths(history: History, x: str | None = None, y: str | None = None, drawn: S
     begun = drawn.parent >= 0
     before = np.full_like(point, math.nan)
     before[begun] = point[drawn.parent[begun]]
-    own = _own_last(drawn)
+    own = own_last(drawn)
     copies = np.flatnonzero(begun & (drawn.member[drawn.parent] != drawn.member)) if len(drawn) else np.zeros(0, dtype=np.int64)
     left = np.full((len(copies), 2), math.nan)
     had = own[copies] >= 0
@@ -101,15 +101,6 @@ def paths(history: History, x: str | None = None, y: str | None = None, drawn: S
 def _ends(column: NDArray[np.float64]) -> tuple[float, float]:
     known = column[~np.isnan(column)]
     return (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-
-
-def _own_last(drawn: Strands) -> NDArray[np.int64]:
-    """For each strand the member's own strand before it, or -1."""
-    order = np.lexsort((np.arange(len(drawn)), drawn.member))
-    before = np.full(len(drawn), -1, dtype=np.int64)
-    same = drawn.member[order][1:] == drawn.member[order][:-1]
-    before[order[1:][same]] = order[:-1][same]
-    return before
 
 
 def _metrics(history: History) -> list[str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lamarck.history import History
 from lamarck.types import Key
 
-__all__ = ["Family", "Strands", "strands"]
+__all__ = ["Family", "Strands", "own_last", "strands"]
 
 
 @final
@@ -106,3 +106,12 @@ def _with_ancestors(parent: list[int], rows: list[int]) -> NDArray[np.bool_]:
             marked[row] = True
             row = parent[row]
     return np.array(marked, dtype=bool)
+
+
+def own_last(drawn: Strands) -> NDArray[np.int64]:
+    """Returns for each strand the row of the member's own strand before it, ``int64[R]``, or -1: what a copier has left."""
+    order = np.lexsort((np.arange(len(drawn)), drawn.member))
+    before = np.full(len(drawn), -1, dtype=np.int64)
+    same = drawn.member[order][1:] == drawn.member[order][:-1]
+    before[order[1:][same]] = order[:-1][same]
+    return before
