@@ -114,7 +114,7 @@ def test_states_tell_who_trains_waits_is_done_or_gone():
     assert member_states(replay(events)) == ["training", "waiting", "retired"]
     assert final_states(History.of(events)) == ["waiting", "waiting", "retired"]
     events += [Reported(report=Report(member=0, generation=2, step=30, value=1.0)), Ended(reason="target")]
-    assert member_states(replay(events)) == final_states(History.of(events)) == ["done", "stopped", "retired"]
+    assert member_states(replay(events)) == final_states(History.of(events)) == ["done", "done", "retired"]
 
 
 # ---- words ---------------------------------------------------------------------------------------------------------------------------------

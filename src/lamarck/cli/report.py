@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ from cyclopts import Parameter
 from lamarck._errors import SettingsError
 from lamarck.cli.read import JournalFile, RunName, read
 from lamarck.web import write_report
+from lamarck.web.fetching import fetch_command
 
 __all__ = ["EXAMPLES", "report"]
 
@@ -43,14 +43,3 @@ def report(
     print(path)
     if open:
         webbrowser.open(path.resolve().as_uri())
-
-
-def fetch_command(journal: Path, name: str) -> str:
-    """Returns the command that copies the best weights of a run.
-
-    Example:
-        >>> fetch_command(Path("runs/one two.db"), "main")
-        "lamarck fetch 'runs/one two.db' -o best.safetensors"
-    """
-    named = "" if name == "main" else f" --name {shlex.quote(name)}"
-    return f"lamarck fetch {shlex.quote(str(journal))}{named} -o best.safetensors"

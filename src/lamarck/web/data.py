@@ -7,14 +7,14 @@ are, to the last digit; what is not finite becomes ``None``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, Literal, final
 
 from lamarck.history import History
-from lamarck.population import Population, Record
+from lamarck.population import Member, Population, Record
 from lamarck.space import Categorical, Constant, Float, Int, Parameter, Space
 from lamarck.types import Key, Started, Value
 
-__all__ = ["Columns", "axes", "description", "final_states", "member_states"]
+__all__ = ["Columns", "State", "axes", "description", "final_states", "member_states"]
 
 
 def description(started: Started) -> dict[str, Any]:
@@ -131,38 +131,39 @@ class Columns:
         return {"start": start, **columns, "hparams": [column[chosen] for column in self._hparams]}
 
 
-def member_states(population: Population) -> list[str]:
+State = Literal["training", "waiting", "retired", "done"]
+"""What a member is doing, as far as a journal can tell."""
+
+
+def member_states(population: Population) -> list[State]:
     """Returns what each member is doing, as far as a journal can tell.
 
     Returns:
-        ``"done"``, ``"retired"``, ``"stopped"`` (the run ended before), ``"training"`` (an interval was handed out) or ``"waiting"``.
+        ``"retired"``, ``"done"`` (all its generations, or the run is over), ``"training"`` (an interval was handed out) or ``"waiting"``.
 
     Example:
         >>> from lamarck.testing.populations import population
         >>> member_states(population([[0.1, 0.3], [0.2]]))
         ['waiting', 'waiting']
     """
-    total, ended = population.settings.generations, population.ended is not None
-    return [
-        "retired"
-        if member.retired
-        else "done"
-        if member.last is not None and member.last.generation + 1 >= total
-        else "stopped"
-        if ended
-        else "training"
-        if member.interval is not None
-        else "waiting"
-        for member in population.members
-    ]
+
+    def state(member: Member) -> State:
+        done = member.last is not None and member.last.generation + 1 >= population.settings.generations
+        if member.retired:
+            return "retired"
+        if done or population.ended is not None:
+            return "done"
+        return "waiting" if member.interval is None else "training"
+
+    return [state(member) for member in population.members]
 
 
-def final_states(history: History) -> list[str]:
+def final_states(history: History) -> list[State]:
     """Returns how each member stands in a history, in the words of `member_states`; whether somebody trains it now is not in there."""
     reported = {record.member: record.generation + 1 for record in history.records}
-    total, rest = history.settings.generations, "waiting" if history.ended is None else "stopped"
 
-    def state(member: int) -> str:
-        return "retired" if member in history.retired else "done" if reported.get(member, 0) >= total else rest
+    def state(member: int) -> State:
+        done = history.ended is not None or reported.get(member, 0) >= history.settings.generations
+        return "retired" if member in history.retired else "done" if done else "waiting"
 
     return [state(member) for member in range(history.settings.population_size)]

@@ -34,14 +34,19 @@ export class App {
   }
 
   /** Draws everything anew; the first time it makes the views, which need to know the reports' ends. */
-  refresh() {
+  refresh(drawn = () => {}) {
     if (!this.#views.length) this.#make();
     for (const task of this.#tasks) this.#frames.ask(task);
     for (const view of this.#views) this.#frames.ask(view.redraw);
+    this.#after = drawn;
     this.#frames.ask(this.#drawn);
   }
 
-  #drawn = () => byId("main").setAttribute("aria-busy", "false");
+  #after = () => {};
+  #drawn = () => {
+    byId("main").setAttribute("aria-busy", "false");
+    this.#after();
+  };
   #tasks = [() => tiles(this.model), () => key(this.model), () => ancestry(this.model, this.#store)];
 
   #make() {
