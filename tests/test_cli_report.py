@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from urllib.request import urlopen
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -83,3 +87,34 @@ def test_fetching_finds_weights_that_the_journal_says_are_elsewhere(tmp_path):
     assert main(command.split()) == 0
     assert main(["fetch", "runs/a.db"]) == 0
     assert (tmp_path / "best.safetensors").is_file()
+
+
+SLOW = """
+import time
+import numpy as np, lamarck as lk
+space = lk.Space(rate=lk.Float(0.1, 0.5))
+
+def train(worker):
+    x = np.ones(1)
+    worker.track(x=x)
+    for interval in worker:
+        time.sleep(0.02)
+        interval.report(float(x[0]))
+"""
+
+
+@pytest.mark.parametrize("name", ["main", "the second"])
+def test_a_run_with_a_dashboard_says_where_and_serves_it_until_it_is_over(tmp_path, name):
+    (tmp_path / "train.py").write_text(SLOW)
+    words = ["run", "train.py:train", "-n", "4", "--interval", "1", "--generations", "40", "--dashboard", "--name", name]
+    command = [sys.executable, "-m", "lamarck.cli", *words]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        url = next(line for line in running.stderr if line.startswith("live page: ")).split()[-1]
+        assert url.startswith("http://127.0.0.1:")
+        assert ("?run=" in url) == (name != "main")
+        assert "Value over time" in urlopen(url, timeout=10).read().decode()
+        running.communicate()
+    assert running.returncode == 0
+    with pytest.raises(OSError, match="refused"):
+        urlopen(url, timeout=5)
+    assert lk.open_run(tmp_path / "train.db", name=name).ended == "generations"

@@ -275,4 +275,5 @@ def provenance(train: Train) -> dict[str, Any]:
     return {
         "train": f"{getattr(train, '__module__', '?')}:{getattr(train, '__qualname__', type(train).__name__)}",
         "versions": {"lamarck": __version__, "python": platform.python_version(), "numpy": np.__version__},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }

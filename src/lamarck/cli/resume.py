@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from lamarck._errors import PopulationLost, SettingsError
 from lamarck.cli.errors import plain_warnings
+from lamarck.cli.live import Dashboard, live_page
 from lamarck.cli.options import NO_FILES, NO_WORKERS, Files, Workers
 from lamarck.cli.read import JournalFile, RunName, read
 from lamarck.cli.run import counts, tell
@@ -41,6 +42,7 @@ def resume(
     name: RunName = "main",
     workers: Workers = NO_WORKERS,
     files: Files = NO_FILES,
+    dashboard: Dashboard = False,
 ) -> None:
     """Go on with a run from exactly what its journal holds.
 
@@ -64,7 +66,7 @@ def resume(
         weights = checkpoints if checkpoints is not None else info.get("checkpoints")
         if checkpoints is None and weights is not None and "://" not in weights:
             weights = str(begun / weights)
-        with plain_warnings(), stoppable(), progress(**counts(history)) as shown:
+        with plain_warnings(), stoppable(), live_page(journal, name, wanted=dashboard), progress(**counts(history)) as shown:
             history = go_on(function, journal, checkpoints=weights, name=name, engine=engine, observers=[shown, guard, *written], **changes)
     tell(history, guard.findings, journal, name)
 

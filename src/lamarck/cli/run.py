@@ -16,6 +16,7 @@ from lamarck import explore as explores
 from lamarck.cli._text import console
 from lamarck.cli.errors import plain_warnings
 from lamarck.cli.findings import render
+from lamarck.cli.live import Dashboard, live_page
 from lamarck.cli.options import NO_FILES, NO_WORKERS, Files, Workers
 from lamarck.cli.read import past
 from lamarck.cli.signals import stoppable
@@ -32,7 +33,8 @@ __all__ = ["EXAMPLES", "run", "tell"]
 EXAMPLES = """Examples:
 
   lamarck run train.py:train --space space.toml --interval 500 --steps 10000
-  lamarck run train.py:train -n 16 --interval 1 --generations 20 --mode min
+  lamarck run train.py:train -n 16 --interval 1 --generations 20 --mode min \\
+      --dashboard
   lamarck run train.py:train -n 16 --interval 500 --steps 10000 --workers 4 \\
       --csv train.csv
   lamarck run train.py:train -n 24 --interval 500 --steps 10000 \\
@@ -79,6 +81,7 @@ def run(
     resume: Annotated[bool, Parameter(help="Go on with the run if the journal has it already, with the same settings.", negative=())] = False,
     workers: Workers = NO_WORKERS,
     files: Files = NO_FILES,
+    dashboard: Dashboard = False,
     tokens: Annotated[tuple[str, ...], Parameter(parse=False)],
 ) -> None:
     """Train a population.
@@ -105,7 +108,7 @@ def run(
     before = past(file, name) if resume else None
     guard, written = GuardObserver(before), list(files.observers())
     print(f"journal {file}, weights in {checkpoints or checkpoints_of(file, name)}", file=sys.stderr)
-    with plain_warnings(), stoppable(), progress(**counts(before)) as shown:
+    with plain_warnings(), stoppable(), live_page(file, name, wanted=dashboard), progress(**counts(before)) as shown:
         history = begin(
             ByName(function, here),
             found,
