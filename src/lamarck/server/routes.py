@@ -74,8 +74,6 @@ def run_routes(service: Service) -> list[Route]:
         wait = number_in(query, "wait", 0.0, 0.0, MAX_WAIT)
         data = await body_of(request, MAX_BODY)
         message = _message(data) if data else None
-        if message is not None and token is None:
-            raise ReportError("lease is missing; a report shows the lease of its interval, which came with it")
         answer = await run.exchange(worker, token, message, claim=claim, wait=wait)
         if answer is None:
             return Response(status_code=204)

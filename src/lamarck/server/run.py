@@ -237,6 +237,8 @@ class Run:
             changed.set()
 
     def _exchange(self, asked: _Asked) -> object:
+        if asked.message is not None and asked.token is None:
+            raise ReportError("lease is missing; a report shows the lease of its interval, which came with it")
         coordinator, held = self.coordinator, self._leases.of_worker(asked.worker)
         if asked.claim and held is not None and held.asked == asked.token:
             return held  # the answer to the same request was lost on its way
