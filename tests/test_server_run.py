@@ -70,12 +70,12 @@ def running(journal, clock=None, lease=LEASE, **settings):
     try:
         yield run
     finally:
-        run.close()
+        run.stop()
 
 
 def report(lease, value=1.0):
-    interval = lease.interval
-    return Report(member=interval.member, generation=interval.generation, step=interval.until, value=value, checkpoint=f"{interval.member}-{interval.generation}")
+    member, generation = lease.interval.key
+    return Report(member=member, generation=generation, step=lease.interval.until, value=value, checkpoint=f"{member}-{generation}")
 
 
 def failure(lease):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, final
 
 from lamarck._errors import CheckpointError
@@ -19,10 +20,11 @@ class InFlight(Checkpoints):
     """A store that keeps, in every sweep, what a worker may be about to report.
 
     A member's generations only rise, and its newest report is always live. So what is not newer than that can never be named any more, and
-    what is newer may be on its way here. A sweep that fails is only logged: what is left is swept the next time.
+    what is newer may be on its way here. If a sweep fails, that is only logged: what is left is swept the next time.
 
     Args:
         inner: The store, whose names begin with member and generation.
+        beside: Whether to sweep in a thread of its own, for stores that take their time.
 
     Example:
         >>> from lamarck.checkpoints import RemoteCheckpoints
@@ -32,10 +34,11 @@ class InFlight(Checkpoints):
         (True, True)
     """
 
-    __slots__ = ("_inner",)
+    __slots__ = ("_inner", "_thread")
 
-    def __init__(self, inner: Checkpoints) -> None:
+    def __init__(self, inner: Checkpoints, *, beside: bool = False) -> None:
         self._inner = inner
+        self._thread = ThreadPoolExecutor(1, "sweep") if beside else None
 
     @property
     def location(self) -> str | None:
@@ -44,7 +47,7 @@ class InFlight(Checkpoints):
 
     def flushing(self, *, every: int = 1, overlap: bool = False) -> InFlight:
         """Returns the same store with another habit of flushing; see `Checkpoints.flushing`."""
-        return InFlight(self._inner.flushing(every=every, overlap=overlap))
+        return InFlight(self._inner.flushing(every=every, overlap=overlap), beside=self._thread is not None)
 
     def settle(self, names: Collection[str]) -> None:
         """Flushes what was not flushed; see `Checkpoints.settle`."""
@@ -67,7 +70,18 @@ class InFlight(Checkpoints):
         return self._inner.size(name)
 
     def sweep(self, live: Collection[str], among: Collection[str] | None = None) -> list[str]:
-        """Deletes what nobody can name any more; see `Checkpoints.sweep`."""
+        """Deletes what nobody can name any more; what is swept beside is not named. See `Checkpoints.sweep`."""
+        if self._thread is None:
+            return self._swept(live, among)
+        self._thread.submit(self._swept, live, among)
+        return []
+
+    def close(self) -> None:
+        """Waits until everything is swept."""
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def _swept(self, live: Collection[str], among: Collection[str] | None) -> list[str]:
         try:
             if among is None:
                 newest: dict[int, int] = {}

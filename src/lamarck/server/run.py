@@ -1,16 +1,15 @@
-"""One run of the service: its coordinator behind a single writer thread, and the leases on its members.
+"""One run of the service: its coordinator, and the leases on its members.
 
-Whatever changes a run is an *order*, and waits in a queue. The thread takes all orders that are there, carries them out one by one in a single
-transaction, and only when that is on the disk gives all answers back: while the disk is busy the next batch gathers by itself. Claims that
-cannot be met yet are parked and tried again, first come first served, after every batch.
+Whatever changes a run is an *order*. All orders that come in one turn of the event loop are carried out together, in a single transaction, and
+only when that is on the disk are they answered: the more workers ask at once, the fewer waits for the disk each of them costs. Claims that
+cannot be met yet are parked and tried again after every batch, first come first served. There is no thread and no lock: the loop is the only
+writer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import queue
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -30,9 +29,6 @@ Answer = Lease | Ended | None
 """What a worker is told: its next interval, that the run is over, or that there is nothing to train now."""
 
 logger = logging.getLogger("lamarck.server")
-
-_BATCH = 1024
-"""Most orders in a transaction."""
 
 _MEMORY = 3600.0
 """Seconds for which it is remembered what a worker said last."""
@@ -79,18 +75,15 @@ class Run:
         self._leases = Leases()
         self._said: dict[str, str | None] = {}  # the token of each worker's last message: one that comes twice is known by it
         self._seen: dict[str, float] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._orders: list[_Order] = []
         self._parked: deque[_Order] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
         # Who trained these when the server stopped may be training still: until a lease has passed nobody else gets them.
         self._reserved: set[int] = set(self.population.standing)
         self._reserved_until = self._ticked + lease
         for member in self._reserved:
             coordinator.hold(_reserved(member), member)
-        self._thread = threading.Thread(target=self._work, name=f"lamarck-{coordinator.run}", daemon=True)
-        self._thread.start()
-
-    # ---- from the event loop -----------------------------------------------------------------------------------------------------------------
 
     async def exchange(
         self, worker: str, token: str | None, message: Report | Failure | None, *, claim: bool = True, wait: float = 0.0
@@ -157,35 +150,36 @@ class Run:
         """Number of intervals that are being trained."""
         return len(self._leases)
 
-    def close(self) -> None:
-        """Ends the thread after what it is doing; whoever waits is told."""
-        self._orders.put(None)
-        self._thread.join()
+    def stop(self) -> None:
+        """Lets go of all who wait, and takes no more orders."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._answer([(order, ServiceError("the server is stopping; ask again in a moment")) for order in self._parked])
+        self._parked.clear()
+
+    # ---- orders ------------------------------------------------------------------------------------------------------------------------------
 
     def _order(self, do: Callable[[], object]) -> _Order:
-        self._loop = asyncio.get_running_loop()
-        order = _Order(do, self._loop.create_future())
-        self._orders.put(order)
+        if self._stopped:
+            raise ServiceError("the server is stopping; ask again in a moment")
+        loop = asyncio.get_running_loop()
+        order = _Order(do, loop.create_future())
+        if not self._orders:
+            loop.call_soon(loop.call_soon, self._batch)  # a turn later, when all who are being read have been heard
+        self._orders.append(order)
+        if self._timer is None:
+            self._timer = loop.call_later(self.lease / 8, self._look_round)
         return order
 
-    # ---- in the thread -----------------------------------------------------------------------------------------------------------------------
+    def _look_round(self) -> None:
+        """Looks for lost workers also when nobody says anything."""
+        self._timer = asyncio.get_running_loop().call_later(self.lease / 8, self._look_round)
+        if not self._orders:
+            self._batch()
 
-    def _work(self) -> None:
-        pause, going = self.lease / 8, True
-        while going:
-            orders = list[_Order]()
-            try:
-                order = self._orders.get(timeout=pause)
-                while order is not None:
-                    orders.append(order)
-                    order = self._orders.get_nowait() if len(orders) < _BATCH else None
-                going = len(orders) == _BATCH
-            except queue.Empty:
-                pass
-            self._batch(orders)
-        self._answered([(order, ServiceError("the server is stopping; ask again in a moment")) for order in self._parked])
-
-    def _batch(self, orders: list[_Order]) -> None:
+    def _batch(self) -> None:
+        orders, self._orders = self._orders, []
         before = self._leases.copy(), self._said.copy(), self._reserved.copy()
         parked, results = list[_Order](), list[tuple[_Order, object]]()
         try:
@@ -199,12 +193,12 @@ class Run:
                         results.append((order, result))
                 self._parked.extend(parked)
                 self._serve_parked(results)
-                answers.append(lambda: self._answered(results))
+                answers.append(lambda: self._answer(results))
         except Exception as error:
             logger.error("nothing could be written, and nothing has changed: %s", error, exc_info=not isinstance(error, JournalError))
             self._leases, self._said, self._reserved = before
             self._parked = deque(order for order in self._parked if order not in parked)
-            self._answered([(order, error) for order in orders])
+            self._answer([(order, error) for order in orders])
 
     def _serve_parked(self, results: list[tuple[_Order, object]]) -> None:
         while self._parked:
@@ -215,15 +209,7 @@ class Run:
             self._parked.popleft()
             results.append((order, result))
 
-    def _answered(self, results: list[tuple[_Order, object]]) -> None:
-        moved = self.coordinator.population is not self.population
-        if self._loop is not None and (results or moved):
-            try:
-                self._loop.call_soon_threadsafe(self._deliver, results, self.coordinator.population)
-            except RuntimeError:  # the loop is closed: nobody waits any more
-                return
-
-    def _deliver(self, results: list[tuple[_Order, object]], population: Population) -> None:
+    def _answer(self, results: list[tuple[_Order, object]]) -> None:
         for order, result in results:
             if order.future.done():
                 continue
@@ -231,10 +217,12 @@ class Run:
                 order.future.set_exception(result)
             else:
                 order.future.set_result(result)
-        if population is not self.population:
-            self.population = population
+        if self.coordinator.population is not self.population:
+            self.population = self.coordinator.population
             changed, self.changed = self.changed, asyncio.Event()
             changed.set()
+
+    # ---- what orders do, inside a batch ------------------------------------------------------------------------------------------------------
 
     def _exchange(self, asked: _Asked) -> object:
         if asked.message is not None and asked.token is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import final
 
 from lamarck._errors import JournalConflict, LamarckError, RunMissing, SettingsError
-from lamarck.checkpoints import open_checkpoints
+from lamarck.checkpoints import RemoteCheckpoints, open_checkpoints
 from lamarck.coordinator import Coordinator, Observer, events_of
 from lamarck.journal import open_journal
 from lamarck.runs import checkpoints_of
@@ -150,19 +150,23 @@ class Service(Source):
         return None if found.location is not None or location is None else Path(location)
 
     def stop(self) -> None:
-        """Ends every `follow`."""
+        """Lets go of all who wait: for an interval, or for what happens next. In the event loop."""
         self._stop.set()
+        for run in self._runs.values():
+            run.stop()
 
     def close(self) -> None:
-        """Ends all threads after what they are doing, and lets go of the journal."""
-        self.stop()
+        """Lets go of the journal, when the event loop has ended."""
         for run in self._runs.values():
-            run.close()
+            store = run.coordinator.checkpoints
+            if isinstance(store, InFlight):
+                store.close()
         self._reader.close()
         self._journal.close()
 
     def _store(self, run: str) -> InFlight:
-        return InFlight(open_checkpoints(checkpoints_of(self.journal, run) if self.shared is None else f"{self.shared.rstrip('/')}/{run}"))
+        store = open_checkpoints(checkpoints_of(self.journal, run) if self.shared is None else f"{self.shared.rstrip('/')}/{run}")
+        return InFlight(store, beside=isinstance(store, RemoteCheckpoints))
 
     def _begun(self, plan: Plan) -> Coordinator:
         return Coordinator.start(plan.pbt, self._journal, plan.name, self._store(plan.name), info=dict(plan.info), observers=self._observers)
