@@ -1,23 +1,49 @@
 """An engine whose workers reach the coordinator over real HTTP: for the conformance suite, and for whoever needs a server in a test."""
 
+import json
 import multiprocessing
 import threading
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lamarck import codec
+from lamarck._http import Connection
 from lamarck.client import Remote, work
 from lamarck.server.app import app
+from lamarck.server.metrics import Metrics
 from lamarck.server.serve import background
 from lamarck.server.service import Service
+from lamarck.testing.engine import SPACE
+from lamarck.types import Report
+
+PLAN = {"name": "a", "space": SPACE.to_dict(), "population_size": 3, "interval": 4, "generations": 3, "seed": 1}
+
+
+def ask(url, method, path, body=b"", *, token="", **headers):
+    connection = Connection(url, token, patience=5)
+    try:
+        return connection.ask(method, path, body, headers=headers, fine=tuple(range(400, 600)))
+    finally:
+        connection.close()
+
+
+def create(url, **changes):
+    return ask(url, "POST", "/v1/runs", json.dumps(PLAN | changes).encode())
+
+
+def report(interval, value=1.0):
+    return codec.encode(Report(member=interval.member, generation=interval.generation, step=interval.until, value=value))
 
 
 @contextmanager
-def served(journal, *, routes=(), **settings):
+def served(journal, *, tokens=None, counted=False, max_checkpoint=2**30, **settings):
     """A service on a journal and its URL."""
-    service = Service(journal, **settings)
+    metrics = Metrics()
+    service = Service(journal, observers=[metrics.observe] if counted else [], **settings)
     try:
-        with background(app(service), stopping=service.stop) as url:
+        application = app(service, tokens=tokens, metrics=metrics, max_checkpoint=max_checkpoint)
+        with background(application, stopping=service.stop) as url:
             yield service, url
     finally:
         service.close()

@@ -6,6 +6,7 @@ way is tried again, with pauses that grow, until an answer comes or the patience
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -159,6 +160,10 @@ class Connection:
         connection, self._open = self._open, None
         if connection is not None:
             connection.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):  # it was never made, or everything ends
+            self.close()
 
 
 def refused(status: int, body: bytes) -> NoReturn:

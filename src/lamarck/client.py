@@ -84,22 +84,25 @@ def work(train: Callable[[Worker], object], remote: Remote) -> None:
         TrainingError: If the training function breaks its contract.
         PopulationLost: If every member failed for good.
     """
-    while True:  # once, and once more after each failure
-        worker = Worker(remote, remote.checkpoints)
-        seed_everything(remote.seed)
-        try:
-            train(worker)
-        except LamarckError:
-            raise
-        except Exception as error:
-            if worker.current is None:
-                raise TrainingError(f"the training function failed before its first interval: {type(error).__name__}: {error}") from error
-            logger.warning("member %d failed", worker.current.member, exc_info=error)
-            remote.failed(raised(worker.current, error))
-        else:
-            if worker.over:
-                return
-            raise TrainingError("the training function returned before the run was over: iterate `for interval in worker` to its end")
+    try:
+        while True:  # once, and once more after each failure
+            worker = Worker(remote, remote.checkpoints)
+            seed_everything(remote.seed)
+            try:
+                train(worker)
+            except LamarckError:
+                raise
+            except Exception as error:
+                if worker.current is None:
+                    raise TrainingError(f"the training function failed before its first interval: {type(error).__name__}: {error}") from error
+                logger.warning("member %d failed", worker.current.member, exc_info=error)
+                remote.failed(raised(worker.current, error))
+            else:
+                if worker.over:
+                    return
+                raise TrainingError("the training function returned before the run was over: iterate `for interval in worker` to its end")
+    finally:
+        remote.close()
 
 
 @final

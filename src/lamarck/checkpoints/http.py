@@ -22,6 +22,9 @@ from lamarck.checkpoints.rows import parted, row_of, whole
 __all__ = ["HttpCheckpoints"]
 
 _PIECE = 1 << 18
+_LARGE = 1 << 20
+"""Bytes from which on it pays to ask first what is there already."""
+
 _FAULTS = (OSError, http.client.HTTPException)
 
 
@@ -55,15 +58,16 @@ class HttpCheckpoints(Checkpoints):
         file = packed(member, generation, state)
         name = file.name()
         with self._lock:
-            end, done, pause = time.monotonic() + self._connection.patience, 0, 0.05
-            while True:
+            end, pause = time.monotonic() + self._connection.patience, 0.05
+            done = self._arrived(name, file.size) if file.size > _LARGE else 0
+            while done < file.size:
                 try:
                     status, body, there = self._sent(name, file, done)
                 except _FAULTS as error:
                     self._connection.close()
                     status, body, there = 503, str(error).encode(), None
                 if status in (200, 201):
-                    return name
+                    break
                 if status == 409 and there is not None:  # it has another number of bytes than we thought
                     done = there
                 elif status not in (502, 503, 504, 429):
@@ -73,7 +77,8 @@ class HttpCheckpoints(Checkpoints):
                 time.sleep(pause)
                 pause = min(5.0, 2 * pause)
                 if status != 409:
-                    done = self._arrived(name)
+                    done = self._arrived(name, file.size)
+        return name
 
     def get(self, name: str) -> Any:
         """Returns a state, if its bytes are those that were saved; see `Checkpoints.get`."""
@@ -119,12 +124,15 @@ class HttpCheckpoints(Checkpoints):
             raise CheckpointMissing(f"{self.location}/{name}: there is no such checkpoint; it was never put here, or it was swept")
         return int(answer.headers["Content-Length"])
 
-    def _arrived(self, name: str) -> int:
-        """How many bytes of an unfinished upload are there."""
+    def _arrived(self, name: str, size: int) -> int:
+        """How many bytes are there: all of them, those of an unfinished upload, or none."""
         try:
-            return int(self._connection.ask("HEAD", f"/{name}", fine=(404,)).headers.get("Lamarck-Offset", "0"))
+            answer = self._connection.ask("HEAD", f"/{name}?size={size}", fine=(404, 413))
         except ServiceError as error:
             raise CheckpointError(str(error)) from None
+        if answer.status == 413:
+            raise CheckpointError(f"{self.location}: the checkpoint has {size:,} bytes, which is more than this server takes")
+        return size if answer.status == 200 else int(answer.headers.get("Lamarck-Offset", "0"))
 
     def _sent(self, name: str, file: Packed, done: int) -> tuple[int, bytes, int | None]:
         headers = {"Content-Length": str(file.size - done), "Content-Type": "application/octet-stream"}

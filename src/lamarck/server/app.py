@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from lamarck.server.checkpoint_routes import checkpoint_routes
+from lamarck.server.guard import Guard
+from lamarck.server.metrics import Counted, Metrics
+from lamarck.server.openapi import document
 from lamarck.server.routes import missing, run_routes
 from lamarck.server.service import Service
+from lamarck.server.tokens import Tokens
+from lamarck.server.wire import json_answer
 
 __all__ = ["MAX_CHECKPOINT", "app"]
 
@@ -17,13 +25,39 @@ MAX_CHECKPOINT = 16 * 2**30
 """Most bytes of a checkpoint that goes through the server, unless it is told otherwise."""
 
 
-def app(service: Service, *, routes: Sequence[BaseRoute] = (), max_checkpoint: int = MAX_CHECKPOINT) -> Starlette:
+def app(
+    service: Service,
+    *,
+    tokens: Tokens | None = None,
+    metrics: Metrics | None = None,
+    routes: Sequence[BaseRoute] = (),
+    max_checkpoint: int = MAX_CHECKPOINT,
+) -> Starlette:
     """Returns the application.
 
     Args:
         service: Whose runs it serves.
+        tokens: Who may come; ``None`` lets everybody on this machine, and nobody from elsewhere.
+        metrics: Where to count; to count events as well, its ``observe`` is an observer of the service.
         routes: What else there is, for viewers: the page.
         max_checkpoint: Most bytes of a checkpoint that goes through the server.
     """
-    own = [*run_routes(service), *checkpoint_routes(service, max_checkpoint)]
-    return Starlette(routes=[*own, *routes], exception_handlers={404: missing, 405: missing})
+    counts = Metrics() if metrics is None else metrics
+
+    async def described(request: Request) -> Response:
+        return json_answer(document())
+
+    async def counted(request: Request) -> Response:
+        return counts.page(service)
+
+    own = [
+        *run_routes(service),
+        *checkpoint_routes(service, max_checkpoint),
+        Route("/openapi.json", described, methods=["GET"]),
+        Route("/metrics", counted, methods=["GET"]),
+    ]
+    return Starlette(
+        routes=[*own, *routes],
+        middleware=[Middleware(Counted, metrics=counts), Middleware(Guard, tokens=tokens)],
+        exception_handlers={404: missing, 405: missing},
+    )

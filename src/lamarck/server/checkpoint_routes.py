@@ -48,6 +48,9 @@ def checkpoint_routes(service: Service, limit: int) -> list[Route]:
 
     async def fetched(request: Request) -> Response:
         depot, name = depot_of(request), name_of(request)
+        size = number_in(request.query_params, "size", 1, 1, 2**53)
+        if size > limit:
+            raise TooLarge(f"a checkpoint here may have {limit:,} bytes")
         try:
             path = depot.path(name)
         except CheckpointMissing as error:

@@ -19,6 +19,7 @@ from lamarck.server.in_flight import InFlight
 from lamarck.server.plan import Plan, is_run_name
 from lamarck.server.run import Run
 from lamarck.server.source import MemberState, Source
+from lamarck.space import Space
 from lamarck.types import Started
 
 __all__ = ["Service"]
@@ -59,6 +60,8 @@ class Service(Source):
         for name in self._journal.runs():
             try:
                 coordinator = Coordinator.resume(self._journal, name, self._store(name), observers=self._observers)
+                if isinstance(space := coordinator.pbt.space, Space) and not space.resolved:
+                    raise SettingsError("its search space has a Python function, which a journal cannot hold")
                 self.add(name, coordinator, direct=shared is not None)
             except LamarckError as error:  # it has a Python function in it, say: the others go on without it
                 self.refused[name] = str(error)

@@ -38,6 +38,8 @@ _STATUS: tuple[tuple[type[LamarckError], int], ...] = (
 )
 _WORD = re.compile(r"[!-~]{1,200}", re.ASCII)
 _DEPTH = 100
+_POLITE = 1 << 26
+"""Bytes too many that are still read, and thrown away: who is interrupted in the middle hears no answer."""
 
 
 class TooLarge(ServiceError):
@@ -73,20 +75,16 @@ async def body_of(request: Request, limit: int) -> bytes:
     Raises:
         TooLarge: If there are more.
     """
-    told = request.headers.get("content-length", "0")
-    if told.isascii() and told.isdecimal() and (len(told) > 18 or int(told) > limit):
-        _too_large(limit)
     parts, size = list[bytes](), 0
     async for part in request.stream():
         size += len(part)
-        if size > limit:
-            _too_large(limit)
-        parts.append(part)
+        if size <= limit:
+            parts.append(part)
+        elif size > limit + _POLITE:
+            break
+    if size > limit:
+        raise TooLarge(f"the request has more than {limit:,} bytes; keep large things in checkpoints")
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _too_large(limit: int) -> NoReturn:
-    raise TooLarge(f"the request has more than {limit:,} bytes; keep large things in checkpoints")
 
 
 def json_of(data: bytes) -> Any:

@@ -1,0 +1,143 @@
+"""The door: every request shows a token before anything else is looked at.
+
+Without tokens a server listens on this machine alone. There the danger is a web page that talks to it through somebody's browser, so requests
+that come from another page, or under another name than this machine's, are refused.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+from typing import final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lamarck.server.tokens import Tokens
+from lamarck.server.wire import problem
+
+__all__ = ["COOKIE", "Guard", "Patience"]
+
+COOKIE = "lamarck-token"
+"""The cookie in which a browser keeps a viewer's token, after ``/?token=...`` was opened once."""
+
+_REMEMBERED = 10_000
+_OPEN = frozenset({"/healthz"})
+_LOOKING = frozenset({"GET", "HEAD"})
+_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@final
+class Patience:
+    """How often an address may fail: ten times, and then once in six seconds.
+
+    Args:
+        clock: Seconds that only run forward.
+
+    Example:
+        >>> patience = Patience(clock=lambda: 0.0)
+        >>> [patience.failed("a") for _ in range(10)].count(None)
+        10
+        >>> patience.wait("a"), patience.wait("b")
+        (6, 0)
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, burst: int = 10, every: float = 6.0) -> None:
+        self._clock, self._burst, self._every = clock, burst, every
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait(self, address: str) -> int:
+        """Returns for how many seconds an address is not listened to; 0 if it is."""
+        left = self._now(address)
+        return 0 if left >= 1 else math.ceil((1 - left) * self._every)
+
+    def failed(self, address: str) -> None:
+        """Notes a failure."""
+        self._left[address] = (self._now(address) - 1, self._clock())
+        self._left.move_to_end(address)
+        if len(self._left) > _REMEMBERED:  # whoever failed longest ago is nearly as good as new
+            self._left.popitem(last=False)
+
+    def _now(self, address: str) -> float:
+        left, at = self._left.get(address, (float(self._burst), 0.0))
+        return min(float(self._burst), left + (self._clock() - at) / self._every)
+
+
+@final
+class Guard:
+    """Lets through what may come.
+
+    Args:
+        app: What is behind the door.
+        tokens: Who may come; ``None`` lets everybody on this machine.
+        clock: Seconds that only run forward.
+    """
+
+    def __init__(self, app: ASGIApp, tokens: Tokens | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._app, self._tokens, self._patience = app, tokens, Patience(clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request, or passes it on."""
+        if scope["type"] != "http" or scope["path"] in _OPEN:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        refusal = self._stranger(headers) if self._tokens is None else self._unknown(scope, headers, self._tokens)
+        await (self._app if refusal is None else refusal)(scope, receive, send)
+
+    def _stranger(self, headers: Headers) -> ASGIApp | None:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if _hostname(f"//{host}") not in _HERE:
+            return problem(403, "NotAllowed", f"this server answers to the names of its own machine only, and was called {host[:100]!r}")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return problem(403, "NotAllowed", "this server does not answer to other pages")
+        return None
+
+    def _unknown(self, scope: Scope, headers: Headers, tokens: Tokens) -> ASGIApp | None:
+        address = (scope.get("client") or ("?",))[0]
+        wait = self._patience.wait(address)
+        if wait:
+            return problem(429, "NotAllowed", "too many wrong tokens came from this address; wait a little", {"Retry-After": str(wait)})
+        looking = scope["method"] in _LOOKING
+        token, introduced = _token(headers, looking), None
+        if token is None and looking and scope["path"] == "/":
+            query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+            token = introduced = query.pop("token", None)
+        role = None if token is None else tokens.role(token)
+        if role is None:
+            self._patience.failed(address)
+            why = "a token is needed" if token is None else "this token is not known here, or has ended"
+            cure = "set LAMARCK_TOKEN, or send the header Authorization: Bearer TOKEN; `lamarck token` makes one"
+            return problem(401, "NotAllowed", f"{why}: {cure}", {"WWW-Authenticate": "Bearer"})
+        if role == "viewer" and not looking:
+            return problem(403, "NotAllowed", "this token is for looking; workers need one that was made for workers")
+        if introduced is not None:  # a browser: from now on it shows the cookie, and its history and our logs no token
+            answer = RedirectResponse("/" + ("?" + urlencode(query) if query else ""), 303)
+            answer.set_cookie(COOKIE, introduced, httponly=True, samesite="strict", secure=scope["scheme"] == "https", max_age=30 * 86400)
+            return answer
+        return None
+
+
+def _token(headers: Headers, looking: bool) -> str | None:
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token:
+        return token.strip()
+    if not looking:  # a page elsewhere may make a browser send cookies, but never a header
+        return None
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return None if cookie is None else cookie.value
+
+
+def _hostname(netloc: str) -> str | None:
+    try:
+        return urlsplit(netloc).hostname
+    except ValueError:
+        return None

@@ -1,0 +1,103 @@
+"""Checkpoints that go through the server, and what Prometheus is told."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from blake3 import blake3
+
+import lamarck as lk
+from http_engine import ask, create, served
+from lamarck._http import Connection
+from lamarck.checkpoints.http import HttpCheckpoints
+from lamarck.client import Remote
+from lamarck.testing.checkpoints import check_checkpoints, check_lasting_checkpoints
+from lamarck.testing.engine import train
+from lamarck.types import Report
+
+
+def test_checkpoints_through_the_server_keep_the_contract(monkeypatch):
+    with served("s.db") as (_, url):
+        monkeypatch.delenv("LAMARCK_TOKEN", raising=False)
+
+        def store(name):
+            create(url, name=name)
+            return HttpCheckpoints(Connection(f"{url}/v1/runs/{name}/checkpoints", patience=5))
+
+        check_checkpoints(store)
+        check_lasting_checkpoints(store)
+
+
+def test_an_upload_goes_on_where_it_broke_and_counts_only_when_it_is_whole():
+    with served("s.db", max_checkpoint=100_000) as (_, url):
+        create(url)
+        data = np.random.default_rng(0).bytes(50_000)
+        name = f"0000-00000-{blake3(data).hexdigest(length=8)}"
+        path = f"/v1/runs/a/checkpoints/{name}"
+
+        def put(offset, body, size=50_000):
+            return ask(url, "PUT", f"{path}?offset={offset}&size={size}", body)
+
+        folder = Path("s.checkpoints/a")
+        short = put(0, data[:20_000])
+        assert short.status == 422
+        assert ask(url, "GET", path).headers["Lamarck-Offset"] == "20000"
+        wrong = put(30_000, data[30_000:])
+        assert (wrong.status, wrong.headers["Lamarck-Offset"]) == (409, "20000")
+        assert ask(url, "GET", "/v1/runs/a/checkpoints").body == b'{"names":[]}'
+        assert put(20_000, data[20_000:]).status == 201
+        assert put(0, data).status == 200, "it is there already"
+        ranged = ask(url, "GET", path, Range="bytes=49990-")
+        assert (ranged.status, ranged.body) == (206, data[-10:])
+        assert (folder / f"{name}.safetensors").read_bytes() == data
+        bad = ask(url, "PUT", f"/v1/runs/a/checkpoints/0001-00000-{'0' * 16}?offset=0&size=4", b"oops")
+        assert (bad.status, json.loads(bad.body)["error"]) == (422, "CheckpointDamaged")
+        more = ask(url, "PUT", f"/v1/runs/a/checkpoints/0001-00000-{'0' * 16}?offset=0&size=4", b"ooops")
+        assert (more.status, json.loads(more.body)["error"]) == (422, "CheckpointError")
+        assert put(0, b"", size=100_001).status == 413
+        assert put(0, b"", size=0).status == 422
+        for odd in ("..%2f..%2fetc%2fpasswd", "%2e%2e", "x", "0000-00000-0123456789ABCDEF", name + "%00"):
+            assert ask(url, "PUT", f"/v1/runs/a/checkpoints/{odd}?size=4", b"oops").status == 404
+        assert [file.name for file in folder.iterdir()] == [f"{name}.safetensors"], "nothing else is left behind"
+        assert sorted(file.name for file in Path().iterdir()) == ["s.checkpoints", "s.db", "s.db-lock", "s.db-shm", "s.db-wal"]
+
+
+def test_what_a_decision_may_name_cannot_be_deleted():
+    with served("s.db") as (_, url):
+        create(url, population_size=1)
+        remote = Remote(url, run="a")
+        interval = remote(None)
+        name = remote.checkpoints.put(0, 0, {"x": np.zeros(3)})
+        remote(Report(member=0, generation=0, step=interval.until, value=1.0, checkpoint=name))
+        assert ask(url, "DELETE", f"/v1/runs/a/checkpoints/{name}").status == 409
+        assert remote.checkpoints.sweep([]) == []
+        assert remote.checkpoints.get(name)["x"].shape == (3,)
+        remote.leave()
+
+
+def test_what_was_uploaded_and_not_yet_reported_survives_a_restart():
+    with served("s.db") as (_, url):
+        create(url, population_size=1)
+        remote = Remote(url, run="a")
+        interval = remote(None)
+        name = remote.checkpoints.put(0, 0, {"x": np.zeros(3)})
+        remote.close()
+    with served("s.db") as (_, url):
+        again = Remote(url, run="a", worker=remote.worker)
+        again._holds(remote._lease, interval)
+        after = again(Report(member=0, generation=0, step=interval.until, value=1.0, checkpoint=name))
+        assert after.restore == name
+        assert again.checkpoints.get(name)["x"].shape == (3,)
+        again.leave()
+
+
+def test_metrics_count_what_happened():
+    with served("s.db", counted=True) as (_, url):
+        create(url)
+        train(lk.connect(url, run="a"))
+        page = ask(url, "GET", "/metrics").body.decode()
+    for line in ("lamarck_reports_total 9.0", "lamarck_decisions_total 9.0", "lamarck_leases 0.0", "lamarck_runs 0.0"):
+        assert line in page
+    assert 'lamarck_requests_total{route="/v1/runs/{run}/exchange",status="200"} 10.0' in page
+    assert 'lamarck_request_seconds_count{route="/v1/runs/{run}/exchange"} 10.0' in page
+    assert float(page.split("\nlamarck_journal_bytes ")[1].split()[0]) > 1000
