@@ -70,6 +70,11 @@ def test_a_jump_is_seen_when_somebody_copies_and_not_before(tmp_path):
     assert ring[start + 7] < ring[start]  # and it goes again
 
 
+def test_paper_is_white(run, tmp_path):
+    last, _ = pictures(plots.animate(run, tmp_path / "run.gif", frames=2))[-1]
+    assert (last == 255).all(axis=2).mean() > 0.6
+
+
 def test_dark_is_dark(run, tmp_path):
     for picture, _ in pictures(plots.animate(run, tmp_path / "run.gif", frames=2, style="dark")):
         assert ink(picture, DARK.paper) > 0.6 * picture.shape[0] * picture.shape[1]

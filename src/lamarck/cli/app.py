@@ -29,6 +29,7 @@ SUMMARIES = {
     "replay": "Train models from scratch by a schedule: is it enough without the population?",
     "plot": "Draw values, hyperparameters, lineage, takeover, the final population and paths.",
     "animate": "Write a run as an animation, with a flash where a member copies.",
+    "compare": "Compare runs, or groups of runs, at equal budgets.",
     "report": "Write a page that shows a run: one file, interactive, without a network.",
     "fetch": "Copy the best weights of a run into a file of their own.",
     "verify": "Make every decision of a run again and compare.",

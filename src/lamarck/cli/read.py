@@ -10,11 +10,11 @@ from cyclopts import Parameter
 from lamarck._errors import SettingsError
 from lamarck.coordinator import events_of
 from lamarck.history import History
-from lamarck.journal import open_journal
+from lamarck.journal import Journal, open_journal
 from lamarck.population import Population, replay
 from lamarck.types import Event
 
-__all__ = ["JournalFile", "RunName", "past", "read", "read_events"]
+__all__ = ["JournalFile", "RunName", "past", "read", "read_events", "read_runs"]
 
 JournalFile = Annotated[Path, Parameter(help="The journal: the .db file of the run.")]
 """How commands ask for a journal."""
@@ -53,13 +53,26 @@ def read_events(journal: Path, name: str) -> list[Event]:
         SettingsError: If there is no such file or run.
         JournalError: If the file is not a journal.
     """
-    if not journal.is_file():
-        near = ", ".join(repr(str(path)) for path in sorted(journal.parent.glob("*.db"))[:5])
-        raise SettingsError(f"there is no journal {str(journal)!r}; " + (f"here are {near}" if near else "`lamarck run` begins one"))
-    with open_journal(journal, readonly=True) as book:
+    with _opened(journal) as book:
         runs = book.runs()
         if name not in runs:
             raise SettingsError(
                 f"the journal {str(journal)!r} has no run {name!r}; it has {', '.join(map(repr, runs)) or 'none yet'}: choose by --name"
             )
         return list(events_of(book, name))
+
+
+def read_runs(journal: Path) -> list[History]:
+    """Reads what has happened to every run in a journal, in the order of their names; see `read_events`."""
+    with _opened(journal) as book:
+        names = sorted(book.runs())
+        if not names:
+            raise SettingsError(f"the journal {str(journal)!r} has no run yet")
+        return [History.of(events_of(book, name)) for name in names]
+
+
+def _opened(journal: Path) -> Journal:
+    if not journal.is_file():
+        near = ", ".join(repr(str(path)) for path in sorted(journal.parent.glob("*.db"))[:5])
+        raise SettingsError(f"there is no journal {str(journal)!r}; " + (f"here are {near}" if near else "`lamarck run` begins one"))
+    return open_journal(journal, readonly=True)

@@ -44,6 +44,9 @@ _SHARPEST = 110
 _FLASH = 6
 """Frames that the jump of a copy stays."""
 
+_APART = 12
+"""Least difference, of 255, of a shade from the paper: Pillow takes nearer ones for each other."""
+
 _HOLD = 2.5
 """Seconds that the last picture stays."""
 
@@ -101,8 +104,9 @@ def _palette(look: Look) -> NDArray[np.uint8]:
     """The colours of a look, and the shades between them and the paper that smooth edges are made of."""
     inks = (*look.families, look.other, look.extinct, look.ink, look.quiet, look.edge, look.faint)
     rgb = np.array([[int(ink[i : i + 2], 16) for i in (1, 3, 5)] for ink in (look.paper, *inks)], dtype=np.float64)
-    shades = rgb[0] + np.linspace(0.1, 1.0, 15)[:, None, None] * (rgb[1:] - rgb[0])
-    return np.concatenate([rgb[:1], shades.reshape(-1, 3)]).round().astype(np.uint8)
+    shades = (rgb[0] + np.linspace(0.1, 1.0, 15)[:, None, None] * (rgb[1:] - rgb[0])).reshape(-1, 3)
+    apart = np.abs(shades - rgb[0]).max(axis=1) > _APART
+    return np.concatenate([rgb[:1], shades[apart]]).round().astype(np.uint8)
 
 
 @final
