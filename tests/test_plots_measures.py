@@ -133,6 +133,11 @@ def test_the_lowest_is_first_when_lower_is_better_and_what_is_not_finite_last():
     assert math.isnan(shown.place[2, 4])
 
 
+def test_values_that_differ_in_late_digits_have_marks_that_differ():
+    shown = data.coordinates(run_of(2, [(0, 0, None, 1.2, SGD, {}), (1, 0, None, 1.2000001, SGD, {})]))
+    assert [label for _, label in shown.scales[-1].marks] == ["1.2", "1.2000001"]
+
+
 def test_retired_members_are_not_in_the_final_population():
     assert data.coordinates(run_of(2, TWO, retired=[0])).member.tolist() == [1]
 

@@ -223,6 +223,16 @@ class History:
         """Returns the records of one generation, by member."""
         return self._by_generation.get(generation, ())
 
+    def _repr_html_(self) -> str:
+        """Shows the run in a notebook, as `lamarck.plots.html` makes it."""
+        import lamarck  # the one look upwards: notebooks ask the object itself how it wants to be shown
+
+        return lamarck.plots.html(self)
+
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        """Shows the run in IPython in one line, not record by record."""
+        printer.text(str(self))
+
     def __str__(self) -> str:
         size, done = self.settings.population_size, len(self.records)
         total = size * self.settings.generations

@@ -3,5 +3,19 @@
 from lamarck.plots.animation import animate
 from lamarck.plots.comparison import compare
 from lamarck.plots.figures import FIGURES, coordinates, hyperparameters, lineage, overview, paths, save, takeover, values
+from lamarck.plots.notebook import html
 
-__all__ = ["FIGURES", "animate", "compare", "coordinates", "hyperparameters", "lineage", "overview", "paths", "save", "takeover", "values"]
+__all__ = [
+    "FIGURES",
+    "animate",
+    "compare",
+    "coordinates",
+    "html",
+    "hyperparameters",
+    "lineage",
+    "overview",
+    "paths",
+    "save",
+    "takeover",
+    "values",
+]

@@ -59,7 +59,8 @@ def coordinates(history: History) -> Coordinates:
     value = np.array([record.value if record.finite else math.nan for record in records], dtype=np.float64)
     low, high = window(value)
     height = np.clip((value - low) / (high - low), 0, 1) if high > low else np.where(np.isnan(value), math.nan, 0.5)
-    marks = ((0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")) if high > low else ((0.5, f"{low:.4g}"),)
+    digits = next((digits for digits in range(4, 17) if f"{low:.{digits}g}" != f"{high:.{digits}g}"), 17)
+    marks = ((0.0, f"{low:.{digits}g}"), (1.0, f"{high:.{digits}g}")) if high > low else ((0.5, f"{low:.4g}"),)
     scales = [Scale(space.names[column], _marks(space[space.names[column]])) for column in varying]
     return Coordinates(
         scales=(*scales, Scale("value", marks)),
