@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["LIBRARY", "MODULES", "STYLES", "assemble", "asset", "import_map", "inlined", "plain_json"]
 
-MODULES = ("app", "chart", "dom", "lines", "members", "model", "parallel", "store", "tree", "words")
+MODULES = ("app", "chart", "derived", "dom", "lines", "members", "model", "parallel", "store", "tree", "words")
 """JavaScript modules, which import each other as ``lamarck/<name>``."""
 
 LIBRARY = "vendor/uPlot.iife.min.js"

@@ -1,6 +1,6 @@
 // Strands over steps: values, and each hyperparameter on its own scale.
 
-import { EXTINCT } from "lamarck/model";
+import { EXTINCT } from "lamarck/derived";
 import { counted, number, setting, whole } from "lamarck/dom";
 
 const JUMPS = 3000; // most copies that are drawn as jumps; more would be a veil
@@ -46,57 +46,72 @@ class Lines {
     return { x: [0, last], y: this.limits() };
   }
 
+  /** Where a strand ends: the value, or of a hyperparameter what it was trained with. */
+  after(row) {
+    return this.values[row] + this.spread(this.model.member[row]);
+  }
+
+  /** Where a strand begins: where its parent ended. */
+  before(row) {
+    const parent = this.model.parent[row];
+    return parent < 0 ? NaN : this.after(parent);
+  }
+
   get width() {
     return Math.min(1.6, Math.max(0.6, 1.6 * Math.sqrt(12 / this.model.size)));
   }
 
   paint(context, at, look) {
-    const { model, store } = this;
+    const { model, store, straight, values } = this;
     const { colour } = model.derived;
+    const { step, parent, previous } = model;
     const layers = new Layers();
     const column = model.count <= SEGMENTS ? 0 : (at.width * model.size * 2) / SEGMENTS;
     const filtering = store.ranges.size > 0;
     const jumping = model.copies <= JUMPS;
     for (let member = 0; member < model.size; member++) {
       const rows = model.rows[member];
+      const spread = this.spread(member);
       let path = null;
-      let [edge, low, high, lastX, lastY] = [-Infinity, 0, 0, 0, 0]; // the open column of pixels, if there is one
+      let last = -1; // the report that the open stretch of a line has come to: a column of pixels, or one height
+      let [edge, low, high] = [-Infinity, 0, 0];
       const flush = () => {
-        if (path && low !== high) {
-          path.lineTo(lastX, low);
-          path.lineTo(lastX, high);
-        }
-        path?.lineTo(lastX, lastY);
-        low = high = lastY;
+        if (last < 0) return;
+        const x = at.x(step[last]);
+        if (low !== high) path.lineTo(x, low);
+        if (low !== high) path.lineTo(x, high);
+        path.lineTo(x, at.y(values[last] + spread));
       };
       for (let i = 0; i < rows.length; i++) {
         const row = rows.data[i];
-        const own = model.previous[row];
+        const own = previous[row];
         const target = filtering && !store.passes(model, row) ? layers.pale : layers.lines[colour[row]];
-        const [x, y] = [at.x(model.step[row]), at.y(this.after(row))];
-        const goesOn = own >= 0 && model.parent[row] === own;
-        if (target === path && goesOn && (this.straight ? x < edge : y === lastY)) {
+        const goesOn = target === path && own >= 0 && parent[row] === own;
+        if (goesOn && !straight && values[row] === values[last]) {
+          last = row;
+          continue;
+        }
+        const [x, y] = [at.x(step[row]), at.y(values[row] + spread)];
+        if (goesOn && straight && x < edge) {
           low = Math.min(low, y);
           high = Math.max(high, y);
-          [lastX, lastY] = [x, y];
+          last = row;
           continue;
         }
         flush();
         const start = at.x(model.start(row));
-        const before = this.before(row);
-        if (target !== path || !goesOn) {
-          if (Number.isNaN(before)) target.moveTo(this.straight ? x - 0.01 : start, y);
+        if (!goesOn) {
+          const before = this.before(row);
+          if (Number.isNaN(before)) target.moveTo(straight ? x - 0.01 : start, y);
           else target.moveTo(start, at.y(before));
           if (jumping && own >= 0 && model.copied(row)) {
             const jump = layers.jumps[colour[row]];
-            jump.moveTo(at.x(model.step[own]), at.y(this.after(own)));
-            jump.lineTo(start, at.y(Number.isNaN(before) ? this.after(row) : before));
+            jump.moveTo(at.x(step[own]), at.y(values[own] + spread));
+            jump.lineTo(start, at.y(Number.isNaN(before) ? values[row] + spread : before));
           }
         }
-        if (!this.straight) target.lineTo(start, y);
-        path = target;
-        edge = x + column;
-        [low, high, lastX, lastY] = [y, y, x, y];
+        if (!straight) target.lineTo(start, y);
+        [path, last, edge, low, high] = [target, row, x + column, y, y];
       }
       flush();
     }
@@ -159,16 +174,16 @@ class Lines {
 
 export class Values extends Lines {
   straight = true;
+
+  get values() {
+    return this.model.value;
+  }
+
+  spread() {
+    return 0;
+  }
+
   options = { x: { label: "step", values: (_, ticks) => ticks.map(whole) }, y: { label: "value", values: (_, ticks) => ticks.map((tick) => number(tick)) } };
-
-  after(row) {
-    return this.model.value[row];
-  }
-
-  before(row) {
-    const parent = this.model.parent[row];
-    return parent < 0 ? NaN : this.model.value[parent];
-  }
 
   limits() {
     const [low, high] = this.model.derived.window;
@@ -233,15 +248,13 @@ export class Hyperparameter extends Lines {
     return [[1], [1, 3], [1, 2, 5]].map(within).find((found) => found.length >= 3) ?? within([1, 2, 3, 4, 5, 6, 7, 8, 9]);
   }
 
-  after(row) {
-    const value = this.model.hparams[this.place][row];
-    const spread = this.model.size > 1 ? 0.6 * (this.model.member[row] / (this.model.size - 1) - 0.5) : 0;
-    return this.axis.choices.length ? value + spread : value;
+  get values() {
+    return this.model.hparams[this.place];
   }
 
-  before(row) {
-    const parent = this.model.parent[row];
-    return parent < 0 ? NaN : this.after(parent);
+  /** A small offset for each member, so that equal choices do not hide each other. */
+  spread(member) {
+    return this.axis.choices.length && this.model.size > 1 ? 0.6 * (member / (this.model.size - 1) - 0.5) : 0;
   }
 
   limits() {

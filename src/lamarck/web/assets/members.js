@@ -1,7 +1,7 @@
 // The members as a table, and the ancestry of one of them: what the figures show, as numbers.
 
 import { byId, counted, element, number, say, setting, shape, whole } from "lamarck/dom";
-import { EXTINCT } from "lamarck/model";
+import { EXTINCT } from "lamarck/derived";
 
 const BARS = 40; // points of a small curve
 

@@ -1,7 +1,7 @@
 // The newest configuration of each member, as a line across one axis for each hyperparameter and one for the value.
 
 import { byId, element, number, say, setting, shape } from "lamarck/dom";
-import { EXTINCT } from "lamarck/model";
+import { EXTINCT } from "lamarck/derived";
 
 const [HEIGHT, TOP, BOTTOM, SIDE] = [300, 46, 26, 56];
 const GRIP = 16; // pixels beside an axis in which a drag chooses a range on it

@@ -1,6 +1,6 @@
 // Who descends from whom: a row for each member, generations across, copies as curves.
 
-import { EXTINCT } from "lamarck/model";
+import { EXTINCT } from "lamarck/derived";
 import { counted, whole } from "lamarck/dom";
 
 const BEND = 0.45; // part of a generation that a copy's curve takes

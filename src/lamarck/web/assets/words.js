@@ -1,7 +1,7 @@
 // What is said in words: numbers at a glance, the summary, the guards, how the run was made, what to cite.
 
 import { byId, copyButton, counted, element, number, say, whole } from "lamarck/dom";
-import { OTHER } from "lamarck/model";
+import { OTHER } from "lamarck/derived";
 
 /** The most important numbers. */
 export function tiles(model) {
