@@ -10,6 +10,7 @@ beside the frames of an empty page.
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import sys
@@ -26,7 +27,7 @@ from lamarck.history import History
 from lamarck.web import write_report
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from shown import crowd
+crowd = importlib.import_module("shown").crowd
 
 EMPTY = "<!doctype html><title>empty</title><p>nothing"
 

@@ -17,6 +17,7 @@ import shown
 from lamarck import codec
 from lamarck.journal import open_journal
 from lamarck.server.serve import background
+from lamarck.server.tokens import Tokens, add_token
 from lamarck.space import Float, Space
 from lamarck.types import Assigned, Interval, Report, Reported, Retired, Started
 from lamarck.web.dashboard import dashboard, viewer
@@ -152,6 +153,28 @@ def test_a_dashboard_listens_at_this_machine_alone_and_ends_with_its_block(book)
     with pytest.raises(OSError, match="refused"):
         urlopen(url, timeout=5)
     assert not [thread for thread in threading.enumerate() if thread.name == "lamarck-serve"]
+
+
+def test_nobody_else_s_page_and_no_other_name_reaches_the_dashboard(book):
+    """A page elsewhere could otherwise read a run through somebody's browser."""
+    write(book, shown.events(2, 2))
+    with dashboard("run.db") as url:
+        for path in ("", "/v1/runs/main/stream", "/assets/app.js"):
+            for header in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+                with pytest.raises(HTTPError, match="403"):
+                    urlopen(Request(f"{url}{path}", headers=header), timeout=10)
+
+
+def test_viewers_show_their_token_where_there_are_tokens(book, tmp_path):
+    write(book, shown.events(2, 2))
+    token = add_token(tmp_path / "tokens", "viewer")
+    source = JournalSource("run.db")
+    with background(viewer(source, tokens=Tokens(tmp_path / "tokens")), stopping=source.stop) as url:
+        with pytest.raises(HTTPError, match="401"):
+            urlopen(f"{url}/v1/runs/main/stream", timeout=10)
+        with urlopen(Request(url, headers={"Authorization": f"Bearer {token}"}), timeout=10) as answer:
+            assert answer.status == 200
+    source.close()
 
 
 def test_a_source_follows_a_file_that_is_made_later(tmp_path):
@@ -293,8 +316,7 @@ def test_what_a_journal_says_is_text(book, open_page):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1600])
+@pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1600, "light")])
 def test_the_live_page_is_fit_for_everybody(book, open_page, width, scheme):
     write(book, shown.events(12, 30, info={"train": "train.py:train"})[:500])
     with dashboard("run.db") as url:

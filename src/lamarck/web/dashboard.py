@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
+from lamarck.server.guard import Guard
 from lamarck.server.serve import background
+from lamarck.server.tokens import Tokens
 from lamarck.web.fetching import fetch_command
 from lamarck.web.live import page_routes
 from lamarck.web.readonly import JournalSource
@@ -17,9 +20,15 @@ from lamarck.web.readonly import JournalSource
 __all__ = ["dashboard", "viewer"]
 
 
-def viewer(source: JournalSource) -> Starlette:
-    """Returns the application that shows a journal and changes nothing."""
-    return Starlette(routes=page_routes(source, fetch=lambda run: fetch_command(source.journal, run)))
+def viewer(source: JournalSource, *, tokens: Tokens | None = None) -> Starlette:
+    """Returns the application that shows a journal and changes nothing.
+
+    Args:
+        source: The journal.
+        tokens: Who may look; ``None`` lets everybody on this machine, and nobody from elsewhere.
+    """
+    routes = page_routes(source, fetch=lambda run: fetch_command(source.journal, run))
+    return Starlette(routes=routes, middleware=[Middleware(Guard, tokens=tokens)])
 
 
 @contextmanager
