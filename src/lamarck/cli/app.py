@@ -33,6 +33,9 @@ SUMMARIES = {
     "report": "Write a page that shows a run: one file, interactive, without a network.",
     "fetch": "Copy the best weights of a run into a file of their own.",
     "verify": "Make every decision of a run again and compare.",
+    "serve": "Serve runs to workers on any machine, and a page to whoever looks.",
+    "create": "Begin a run on a server.",
+    "token": "Make a token for workers or viewers of a server.",
     "demo": "Run a worked example that writes pictures and tables.",
 }
 """The commands, in the order in which help shows them."""

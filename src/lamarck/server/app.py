@@ -19,7 +19,7 @@ from lamarck.server.service import Service
 from lamarck.server.tokens import Tokens
 from lamarck.server.wire import json_answer
 
-__all__ = ["MAX_CHECKPOINT", "app"]
+__all__ = ["MAX_CHECKPOINT", "app", "guarded"]
 
 MAX_CHECKPOINT = 16 * 2**30
 """Most bytes of a checkpoint that goes through the server, unless it is told otherwise."""
@@ -61,3 +61,13 @@ def app(
         middleware=[Middleware(Counted, metrics=counts), Middleware(Guard, tokens=tokens)],
         exception_handlers={404: missing, 405: missing},
     )
+
+
+def guarded(routes: Sequence[BaseRoute], tokens: Tokens | None) -> Starlette:
+    """Returns an application of other routes behind the same door.
+
+    Args:
+        routes: What there is, for viewers.
+        tokens: Who may come; ``None`` lets everybody on this machine.
+    """
+    return Starlette(routes=routes, middleware=[Middleware(Guard, tokens=tokens)], exception_handlers={404: missing, 405: missing})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, final
 
 from lamarck._errors import CheckpointError
@@ -24,7 +23,6 @@ class InFlight(Checkpoints):
 
     Args:
         inner: The store, whose names begin with member and generation.
-        beside: Whether to sweep in a thread of its own, for stores that take their time.
 
     Example:
         >>> from lamarck.checkpoints import RemoteCheckpoints
@@ -34,11 +32,10 @@ class InFlight(Checkpoints):
         (True, True)
     """
 
-    __slots__ = ("_inner", "_thread")
+    __slots__ = ("_inner",)
 
-    def __init__(self, inner: Checkpoints, *, beside: bool = False) -> None:
+    def __init__(self, inner: Checkpoints) -> None:
         self._inner = inner
-        self._thread = ThreadPoolExecutor(1, "sweep") if beside else None
 
     @property
     def location(self) -> str | None:
@@ -47,7 +44,7 @@ class InFlight(Checkpoints):
 
     def flushing(self, *, every: int = 1, overlap: bool = False) -> InFlight:
         """Returns the same store with another habit of flushing; see `Checkpoints.flushing`."""
-        return InFlight(self._inner.flushing(every=every, overlap=overlap), beside=self._thread is not None)
+        return InFlight(self._inner.flushing(every=every, overlap=overlap))
 
     def settle(self, names: Collection[str]) -> None:
         """Flushes what was not flushed; see `Checkpoints.settle`."""
@@ -70,18 +67,7 @@ class InFlight(Checkpoints):
         return self._inner.size(name)
 
     def sweep(self, live: Collection[str], among: Collection[str] | None = None) -> list[str]:
-        """Deletes what nobody can name any more; what is swept beside is not named. See `Checkpoints.sweep`."""
-        if self._thread is None:
-            return self._swept(live, among)
-        self._thread.submit(self._swept, live, among)
-        return []
-
-    def close(self) -> None:
-        """Waits until everything is swept."""
-        if self._thread is not None:
-            self._thread.shutdown()
-
-    def _swept(self, live: Collection[str], among: Collection[str] | None) -> list[str]:
+        """Deletes what nobody can name any more; see `Checkpoints.sweep`."""
         try:
             if among is None:
                 newest: dict[int, int] = {}

@@ -17,7 +17,7 @@ from lamarck._errors import ServiceError
 
 __all__ = ["background", "serve"]
 
-_GRACE = 10
+_GRACE = 5
 """Seconds that requests in progress get when the server stops."""
 
 

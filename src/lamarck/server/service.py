@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import final
 
 from lamarck._errors import JournalConflict, LamarckError, RunMissing, SettingsError
-from lamarck.checkpoints import RemoteCheckpoints, open_checkpoints
+from lamarck.checkpoints import open_checkpoints
 from lamarck.coordinator import Coordinator, Observer, events_of
 from lamarck.journal import open_journal
 from lamarck.runs import checkpoints_of
@@ -161,15 +161,13 @@ class Service(Source):
     def close(self) -> None:
         """Lets go of the journal, when the event loop has ended."""
         for run in self._runs.values():
-            store = run.coordinator.checkpoints
-            if isinstance(store, InFlight):
-                store.close()
+            run.coordinator.rest()
         self._reader.close()
         self._journal.close()
 
     def _store(self, run: str) -> InFlight:
         store = open_checkpoints(checkpoints_of(self.journal, run) if self.shared is None else f"{self.shared.rstrip('/')}/{run}")
-        return InFlight(store, beside=isinstance(store, RemoteCheckpoints))
+        return InFlight(store)
 
     def _begun(self, plan: Plan) -> Coordinator:
         return Coordinator.start(plan.pbt, self._journal, plan.name, self._store(plan.name), info=dict(plan.info), observers=self._observers)
