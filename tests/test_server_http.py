@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from lamarck._http import Connection
 from lamarck.client import Remote, work
 from lamarck.server.plan import Plan
 from lamarck.testing.engine import SPACE, train
+from lamarck.training import Worker
 from lamarck.types import Failure, Report
 
 
@@ -240,3 +242,21 @@ def test_the_end_by_failure_is_heard():
         create(url, name="b")
         with pytest.raises(lk.TrainingError, match="before the run was over"):
             work(lambda worker: None, Remote(url, run="b"))
+
+
+def test_a_worker_that_lost_its_interval_and_finds_its_checkpoint_gone_goes_on():
+    with served("s.db") as (service, url):
+        create(url, population_size=1, generations=2)
+        remote = Remote(url, run="a")
+        said = []
+
+        def transport(message):
+            if not said and isinstance(message, Report):
+                said.append(remote(message))
+                return replace(said[0], restore="0000-00000-0123456789abcdef")  # swept since, because another worker has reported
+            if isinstance(message, Failure):
+                raise StaleReport("handed on")
+            return remote(message)
+
+        train(Worker(transport, remote.checkpoints))
+        assert service.run("a").population.ended == "generations"

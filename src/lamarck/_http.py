@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.message import Message
-from typing import NoReturn, final
+from typing import IO, Any, NoReturn, final
 from urllib.parse import urlsplit
 
 from lamarck import _errors
@@ -46,6 +46,38 @@ class Answer:
     status: int
     headers: Message
     body: bytes
+
+
+@final
+class _Lines:
+    """Reads lines, and remembers the last one."""
+
+    def __init__(self, inner: IO[bytes]) -> None:
+        self.inner, self.last = inner, b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.last = self.inner.readline(limit)
+        return self.last
+
+
+class _WholeResponse(http.client.HTTPResponse):
+    """Refuses an answer whose headers break off; its base takes the end of the connection for the end of the headers."""
+
+    def begin(self) -> None:
+        """Reads the headers."""
+        inner: Any = self.fp
+        lines: Any = _Lines(inner)
+        self.fp = lines
+        super().begin()
+        if self.fp is lines:
+            self.fp = inner
+        if lines.last.strip() or not lines.last:
+            raise http.client.IncompleteRead(lines.last)
+        if self.length is None and not self.chunked:
+            raise http.client.IncompleteRead(b"")  # nobody could tell whether the body was whole
 
 
 @final
@@ -148,6 +180,7 @@ class Connection:
                 connection = http.client.HTTPConnection(self._host, self._port)
             else:
                 connection = http.client.HTTPSConnection(self._host, self._port, context=self._tls)
+            connection.response_class = _WholeResponse
             self._open = connection
         connection.timeout = self._timeout + wait
         if connection.sock is not None:

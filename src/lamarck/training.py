@@ -192,11 +192,8 @@ class Worker:
                 self._load(self._checkpoints.get(interval.restore))
             except (CheckpointDamaged, CheckpointMissing) as error:
                 self._holds = None
-                self._next = self._transport(
-                    Failure(
-                        member=interval.member, generation=interval.generation, kind="damaged", message=str(error), checkpoint=interval.restore
-                    )
-                )
+                member, generation = interval.key
+                self._say(Failure(member=member, generation=generation, kind="damaged", message=str(error), checkpoint=interval.restore))
                 return False
         self._holds = None  # from here on the weights change
         return True
@@ -209,12 +206,18 @@ class Worker:
         return self._checkpoints.put(interval.member, interval.generation, self._state())
 
     def _finish(self, report: Report) -> None:
-        try:
-            self._next = self._transport(report)
+        if self._say(report):
             self._holds = report.checkpoint
+
+    def _say(self, message: Report | Failure) -> bool:
+        """Says what came of an interval and takes the next; returns whether it still counted."""
+        try:
+            self._next = self._transport(message)
         except StaleReport as error:
             logger.warning("%s", error)
             self._next = self._transport(None)
+            return False
+        return True
 
 
 def raised(interval: Interval, error: Exception) -> Failure:

@@ -54,14 +54,12 @@ class Lease:
         worker: Who holds it.
         interval: What it trains.
         token: What it shows whenever it speaks of the interval.
-        asked: The token of the interval before, with which it asked for this one; a request that says the same again gets the same lease.
         deadline: When the lease ends, on a clock that only runs forward. A heartbeat moves it.
     """
 
     worker: str
     interval: Interval
     token: str
-    asked: str | None
     deadline: float
 
 
@@ -93,12 +91,10 @@ class Leases:
         """Returns what a worker holds."""
         return self._by_worker.get(worker)
 
-    def grant(self, worker: str, member: Member, *, asked: str | None, deadline: float) -> Lease:
+    def grant(self, worker: str, member: Member, *, deadline: float) -> Lease:
         """Gives a worker the standing interval of a member, instead of what it held."""
         assert member.interval is not None
-        return self.put(
-            Lease(worker=worker, interval=member.interval, token=f"{fence(member)}-{secrets.token_hex(4)}", asked=asked, deadline=deadline)
-        )
+        return self.put(Lease(worker=worker, interval=member.interval, token=f"{fence(member)}-{secrets.token_hex(4)}", deadline=deadline))
 
     def put(self, lease: Lease) -> Lease:
         """Notes a lease; the worker holds nothing else from now on."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -40,6 +40,8 @@ def explained(handler: Handler) -> Handler:
             return await handler(request)
         except LamarckError as error:
             return error_answer(error)
+        except ClientDisconnect:  # nobody hears this
+            return problem(400, "ServiceError", "the connection broke in the middle of the request")
 
     return answered
 

@@ -227,14 +227,14 @@ class Run:
     def _exchange(self, asked: _Asked) -> object:
         if asked.message is not None and asked.token is None:
             raise ReportError("lease is missing; a report shows the lease of its interval, which came with it")
-        coordinator, held = self.coordinator, self._leases.of_worker(asked.worker)
-        if asked.claim and held is not None and held.asked == asked.token:
-            return held  # the answer to the same request was lost on its way
         self._seen[asked.worker] = self._clock()
         if asked.message is not None and (self._said.get(asked.worker) == asked.token or not self._is_new(asked)):
             asked.message = None  # heard before
-        if asked.message is None and not asked.claim:
-            return None
+        if asked.message is None:
+            held = self._leases.of_worker(asked.worker)
+            if not asked.claim or held is not None:  # whose answer was lost on its way, or whose words come late
+                return held if asked.claim else None
+        coordinator = self.coordinator
         try:
             interval = coordinator.exchange(asked.worker, asked.message, claim=asked.claim)
         except StrategyError:  # the report itself is kept
@@ -243,7 +243,7 @@ class Run:
         self._heard(asked)
         if interval is not None:
             member = coordinator.population.members[interval.member]
-            return self._leases.grant(asked.worker, member, asked=asked.token, deadline=self._clock() + self.lease)
+            return self._leases.grant(asked.worker, member, deadline=self._clock() + self.lease)
         if coordinator.over:
             reason: Any = coordinator.population.ended
             return Ended(reason=reason)
@@ -286,7 +286,7 @@ class Run:
         self.coordinator.release(worker)
         self.coordinator.hold(worker, number)
         self._reserved.discard(number)
-        self._leases.put(Lease(worker=worker, interval=member.interval, token=token, asked="", deadline=self._clock() + self.lease))
+        self._leases.put(Lease(worker=worker, interval=member.interval, token=token, deadline=self._clock() + self.lease))
         return True
 
     def _adopt(self, worker: str, token: str) -> None:
