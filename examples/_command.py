@@ -19,13 +19,14 @@ RANDOM_SEARCH = {"exploit": exploit.Never(), "explore": explore.Keep(), "rescue"
 """Nobody copies anybody: as many members, trained as long, from the same first hyperparameters and weights."""
 
 
-def settings(description: str, *, population_size: int, generations: int) -> dict[str, Any]:
+def settings(description: str, *, population_size: int, generations: int, vectorised: bool = False) -> dict[str, Any]:
     """Reads the command line and returns arguments for `lamarck.run`.
 
     Args:
         description: The example's docstring, for ``--help``.
         population_size: Members, unless the command line says otherwise.
         generations: Intervals that each member trains, unless it says otherwise.
+        vectorised: Whether the population is one program, in each worker.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--population-size", type=int, default=population_size, help=f"members ({population_size})")
@@ -38,10 +39,14 @@ def settings(description: str, *, population_size: int, generations: int) -> dic
         "population_size": given.population_size,
         "generations": given.generations,
         "seed": given.seed,
-        "engine": inline if given.workers == 0 else Processes(workers=given.workers),
+        "engine": _vectorised(given.workers) if vectorised else inline if given.workers == 0 else Processes(workers=given.workers),
         "observers": [PlainProgress()],
         **(RANDOM_SEARCH if given.random_search else {}),
     }
+
+
+def _vectorised(workers: int | None) -> lk.Vectorised:
+    return lk.Vectorised(processes=1 if workers == 0 else workers)
 
 
 def tell(history: lk.History) -> None:

@@ -29,6 +29,16 @@ SMALL = {
     "char_transformer": {"interval": 40, "mode": "min", "initial": {"lr": 0.01, "warmup": 20.0, "dropout": 0.05, "weight_decay": 0.01}},
     "digits_cnn": {"interval": 20, "mode": "min", "initial": {"lr": 0.01, "weight_decay": 0.01, "turn": 10.0, "shift": 0.3, "noise": 0.1}},
     "digits_gan": {"interval": 120, "mode": "max", "initial": {"lr_generator": 2e-3, "lr_discriminator": 2e-3}},
+    "jax_vectorised": {
+        "interval": 40,
+        "mode": "min",
+        "initial": {"lr": 0.01, "weight_decay": 0.001, "one_minus_beta1": 0.1, "smoothing": 0.0, "noise": 0.2},
+    },
+    "ppo_vectorised": {
+        "interval": 8,
+        "mode": "max",
+        "initial": {"lr": 5e-3, "entropy_cost": 1e-3, "clip": 0.2, "one_minus_gae_lambda": 0.05, "one_minus_discount": 0.01},
+    },
     "ppo_cartpole": {"interval": 5, "mode": "max", "initial": {"lr": 5e-3, "entropy_cost": 1e-3, "clip": 0.2, "one_minus_lambda": 0.05}},
     "sgd_sklearn": {"interval": 20, "mode": "min", "initial": {"eta0": 1.0, "alpha": 1e-5, "l1_ratio": 0.2}},
 }
@@ -89,7 +99,9 @@ CHANCE = {
     "char_transformer": (letters, 0.95),
     "digits_cnn": (uniform, 0.5),
     "digits_gan": (lambda: 1.0, 2.0),  # all images alike, or a classifier that cannot tell them apart
+    "jax_vectorised": (uniform, 0.5),
     "ppo_cartpole": (falling, 3.0),
+    "ppo_vectorised": (falling, 3.0),
     "sgd_sklearn": (uniform, 0.5),
 }
 """What chance gives, and how many times that a few seconds of training must reach."""

@@ -113,8 +113,8 @@ def adam(stack: Leaves, gradient: torch.Tensor, lr: torch.Tensor) -> None:
     first, second = ((1 - beta ** stack["steps"].to(lr.dtype))[:, None] for beta in BETAS)
     stack["first"].lerp_(gradient, 1 - BETAS[0])
     stack["second"].mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-    scale = (stack["second"].sqrt() / second.sqrt()).add_(EPS)
-    stack["agent"] -= lr[:, None] / first * stack["first"] / scale
+    scale = stack["second"].sqrt().mul_(second.rsqrt()).add_(EPS)
+    stack["agent"].sub_(torch.div(stack["first"], scale, out=scale).mul_(lr[:, None] / first))
 
 
 def _rows(lived: Experience, hparams: Leaves) -> Batch:
