@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,9 +16,17 @@ settings.load_profile("lamarck")
 
 
 @pytest.fixture(autouse=True)
-def _in_tmp(tmp_path, monkeypatch, request):
-    """Runs each test, doctests included, in a folder of its own."""
+def _in_tmp(tmp_path, monkeypatch):
+    """Runs each test, doctests included, in a folder of its own.
+
+    User code that it imports from there is gone when the next test has other code under the same name.
+    """
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def browser() -> str | None:

@@ -29,14 +29,6 @@ BAD = GOOD.replace("worker.track(x=x)", "worker.track(x=x); y = np.zeros(2)").re
 BROKEN = GOOD.replace("for _ in interval.steps:", "for _ in interval.hparams['steps']:")
 
 
-@pytest.fixture(autouse=True)
-def _imports_of_its_own(monkeypatch):
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    for name in ("train", "_lamarck_train"):
-        sys.modules.pop(name, None)
-
-
 def checked(text, capsys, *options):
     Path("train.py").write_text(text)
     status = main(["check", "train.py:train", "--interval", "5", *options])

@@ -53,16 +53,6 @@ RUN = ["run", "train.py:train", "-n", "4", "--interval", "5", "--generations", "
 
 
 @pytest.fixture(autouse=True)
-def _clean_imports(monkeypatch, tmp_path):
-    """User code is imported under its own names; the next test has other user code under the same names."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
-
-
-@pytest.fixture(autouse=True)
 def _script(tmp_path):
     (tmp_path / "train.py").write_text(TRAIN)
 

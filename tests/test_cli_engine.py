@@ -58,14 +58,8 @@ RUN = ["run", "train.py:train", "-n", "4", "--interval", "5", "--generations", "
 
 
 @pytest.fixture(autouse=True)
-def _script(tmp_path, monkeypatch):
-    """A training script; what it leaves in this process is gone when the next test writes another one."""
+def _script(tmp_path):
     (tmp_path / "train.py").write_text(TRAIN)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
 
 
 def begin(command):

@@ -37,15 +37,6 @@ def train(worker):
 RUN = ["run", "train.py:train", "-n", "6", "--interval", "5", "--generations", "8", "--seed", "3"]
 
 
-@pytest.fixture(autouse=True)
-def _clean_imports(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
-
-
 @pytest.fixture
 def history(tmp_path, capsys):
     Path("train.py").write_text(TRAIN)

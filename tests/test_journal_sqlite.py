@@ -152,7 +152,9 @@ def as_nobody(work):
     """Runs ``work`` in a child that has no special rights, and returns what it said."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forking with threads; this child only opens a file
+        # Newer Pythons, and JAX if another test has loaded it, warn of forking with threads; this child only opens a file.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
         child = os.fork()
     if child == 0:
         try:
