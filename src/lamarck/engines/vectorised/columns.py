@@ -58,6 +58,21 @@ class Intervals:
             seeds=np.array([it.seed for it in intervals], dtype=np.int64),
         )
 
+    def rows(self, rows: NDArray[np.int64]) -> Intervals:
+        """Returns the intervals of some rows.
+
+        Args:
+            rows: ``int64[m]``.
+        """
+        return Intervals(
+            members=self.members[rows],
+            generations=self.generations[rows],
+            hparams={name: column[rows] for name, column in self.hparams.items()},
+            start=self.start[rows],
+            steps=self.steps,
+            seeds=self.seeds[rows],
+        )
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

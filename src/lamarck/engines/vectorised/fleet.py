@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lamarck._errors import CheckpointDamaged, CheckpointMissing
+from lamarck._errors import CheckpointDamaged, CheckpointMissing, LamarckError
 from lamarck.checkpoints.rows import parted, rows_of, stacked
 from lamarck.engines.vectorised.columns import Intervals, Scores
 from lamarck.engines.vectorised.stack import Host, Layout
@@ -76,6 +76,8 @@ class Fleet:
         for stack, answer in answers.items():
             try:
                 outcomes[stack] = answer()
+            except LamarckError:
+                raise
             except Exception as error:
                 outcomes[stack] = error
         return outcomes

@@ -27,7 +27,7 @@ from lamarck.engines.vectorised.task import VectorTask
 __all__ = ["WorkerDied", "hosted"]
 
 
-class WorkerDied(TrainingError):
+class WorkerDied(RuntimeError):
     """A process with a part of the population is gone."""
 
 

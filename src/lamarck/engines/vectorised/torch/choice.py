@@ -1,0 +1,108 @@
+"""Which way of training is the fastest here: found by training, so that looking for it costs nothing but its slower steps.
+
+Batching pays for small networks, and not at all for some others (on a CPU, batched convolutions are slower than a loop over members). Compiling
+pays if there is enough to train. So the first steps are trained in each way in turn, with a clock; and compiling is tried when as many seconds
+have been trained without it as it would take, which costs at most twice the time of somebody who knew.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Literal, final
+
+import torch
+
+from lamarck.engines.vectorised.torch.training import Members, Plan, Ways
+
+__all__ = ["Choice", "How"]
+
+logger = logging.getLogger("lamarck")
+
+How = Literal["auto", "batched", "compiled", "looped"]
+"""How to train: see `Ways`; ``"auto"`` measures."""
+
+_STEPS = 4
+"""Steps of one measurement."""
+_TIMES = 2
+"""Measurements of each way; the fastest counts, because whatever else the machine does only adds."""
+_PATIENCE = 30.0
+"""Seconds of training before compiling is tried: about what it takes."""
+_HOPELESS = 3.0
+"""Compiling makes batched training at most about this much faster; if loops are faster still, it is not tried."""
+
+
+@final
+class Choice:
+    """Trains in the way that is the fastest by what is known.
+
+    Args:
+        ways: The ways.
+        how: One of them, or ``"auto"``.
+        device: Where the stack is; clocks wait for it.
+    """
+
+    def __init__(self, ways: Ways, how: How, device: torch.device) -> None:
+        self._ways: Mapping[str, Callable[[Members, Plan], None]] = {"batched": ways.batched, "looped": ways.looped, "compiled": ways.compiled}
+        self._how, self._device, self._unrolled = how, device, ways.unrolled
+        self._seconds: dict[tuple[str, int], list[float]] = {}
+        self._spent = 0.0
+        self._broken = False
+
+    def train(self, members: Members, plan: Plan) -> None:
+        """Trains all steps of a plan, in place."""
+        done, size = 0, len(members)
+        while done < len(plan):
+            way = self._how if self._how != "auto" else self._next(size, len(plan) - done)
+            measured = self._how == "auto" and self._untried(way, size)
+            stop = min(len(plan), done + max(_STEPS, self._unrolled)) if measured else len(plan)
+            if way == "compiled" and self._how == "auto":
+                self._tried(members, plan.part(done, stop), measured)
+            else:
+                self._timed(way, members, plan.part(done, stop), measured)
+            done = stop
+
+    def fastest(self, size: int) -> str | None:
+        """Returns the way that is the fastest by what was measured for stacks of this size, or ``None`` if nothing was."""
+        best = {way: min(seconds[1:]) for (way, n), seconds in self._seconds.items() if n == size and len(seconds) > 1}
+        return min(best, key=best.__getitem__) if best else None
+
+    def _untried(self, way: str, size: int) -> bool:
+        return len(self._seconds.get((way, size), ())) <= _TIMES  # the first one warms up
+
+    def _next(self, size: int, steps: int) -> str:
+        for way in ("batched", "looped"):
+            if self._untried(way, size):
+                return way
+        batched, looped = (min(self._seconds[way, size][1:]) for way in ("batched", "looped"))
+        hopeful = not self._broken and self._spent > _PATIENCE and batched < _HOPELESS * looped and steps >= self._unrolled
+        if hopeful and self._untried("compiled", size):
+            return "compiled"
+        fastest = self.fastest(size)
+        assert fastest is not None
+        return fastest
+
+    def _timed(self, way: str, members: Members, plan: Plan, measured: bool) -> None:
+        if measured:
+            self._wait()
+        begin = time.perf_counter()
+        self._ways[way](members, plan)
+        if measured:
+            self._wait()
+        seconds = time.perf_counter() - begin
+        self._spent += seconds
+        if measured and (way != "compiled" or len(plan) % self._unrolled == 0):  # a remainder would be trained in another way
+            self._seconds.setdefault((way, len(members)), []).append(seconds / len(plan))
+
+    def _tried(self, members: Members, plan: Plan, measured: bool) -> None:
+        try:
+            self._timed("compiled", members, plan, measured)
+        except Exception as error:
+            self._broken = True
+            logger.warning("training is not compiled, because that failed (%s); it goes on without", str(error).split("\n", 1)[0])
+            self._timed("batched", members, plan, measured=False)
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)

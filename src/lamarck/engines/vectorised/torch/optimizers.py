@@ -1,0 +1,259 @@
+"""Optimizers for stacks: every hyperparameter is a number of its own for each member.
+
+`torch.optim` cannot take a tensor of learning rates. These compute the same, member by member, as the classes of the same name there (tested);
+Lion is that of Chen et al. 2023 (arXiv 2302.06675, Algorithm 2). All work in place on leaves ``[n, ...]`` and use up the gradient, so that
+little is allocated. What depends on the number of the step alone is computed outside (`Rule.scalars`): a compiler would otherwise raise a
+number to a power for each weight.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from lamarck._errors import SettingsError
+
+__all__ = ["RULES", "SGD", "Adam", "AdamW", "Lion", "RMSprop", "Rule", "rule"]
+
+Columns = Mapping[str, Tensor]
+"""Numbers by name, each with one entry for each member."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule(abc.ABC):
+    """How weights follow from gradients. Its number-valued fields are the hyperparameters, with what holds where none is tuned.
+
+    Args:
+        lr: Learning rate.
+        weight_decay: As in the class of the same name in `torch.optim`: decoupled for `AdamW` and `Lion`, otherwise added to the gradient.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ()
+    """Names of what it remembers for each weight."""
+
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+
+    def scalars(self, hparams: Columns, count: Tensor) -> dict[str, Tensor]:
+        """Returns what `update` needs besides the hyperparameters.
+
+        Args:
+            hparams: ``float64[n]`` each.
+            count: ``float64[steps, n]``; number of each step, from 1.
+
+        Returns:
+            ``float64[steps, n]`` each.
+        """
+        return {}
+
+    @abc.abstractmethod
+    def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
+        """Changes a leaf and its slots in place; the gradient is used up.
+
+        Args:
+            weight: ``[n, ...]``.
+            gradient: Of the same shape.
+            slots: Of the same shape each.
+            by: Hyperparameters and scalars, ``[n, 1, ...]`` each.
+        """
+
+    def native(self, weights: Sequence[nn.Parameter], numbers: Mapping[str, float]) -> torch.optim.Optimizer | None:
+        """Returns PyTorch's optimizer for one member alone, whose state has `slots` by the same names, or ``None`` if it has none.
+
+        Args:
+            weights: The member's parameters.
+            numbers: Its hyperparameters.
+        """
+        return None
+
+    @classmethod
+    def hyperparameters(cls) -> list[str]:
+        """Returns the names of what can be tuned."""
+        return [f.name for f in fields(cls) if f.type in ("float", float)]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SGD(Rule):
+    """Stochastic gradient descent.
+
+    Args:
+        momentum: Share of the last step that is kept.
+        nesterov: Whether to look ahead by the momentum; the same for all members.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
+        """See `Rule.update`."""
+        gradient.add_(weight * by["weight_decay"])
+        kept = slots["momentum_buffer"].mul_(by["momentum"]).add_(gradient)
+        step = gradient.add_(kept * by["momentum"]) if self.nesterov else kept
+        weight.sub_(step * by["lr"])
+
+    def native(self, weights: Sequence[nn.Parameter], numbers: Mapping[str, float]) -> torch.optim.Optimizer:
+        """See `Rule.native`."""
+        return torch.optim.SGD(
+            weights,
+            lr=numbers["lr"],
+            momentum=numbers["momentum"],
+            weight_decay=numbers["weight_decay"],
+            nesterov=self.nesterov and numbers["momentum"] > 0,
+            fused=True,
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RMSprop(Rule):
+    """Steps divided by a running root mean square of the gradient.
+
+    Args:
+        alpha: Share of the mean square that is kept.
+        eps: Added to the root.
+        momentum: Share of the last step that is kept.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ("square_avg", "momentum_buffer")
+    lr: float = 1e-2
+    alpha: float = 0.99
+    eps: float = 1e-8
+    momentum: float = 0.0
+
+    def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
+        """See `Rule.update`."""
+        gradient.add_(weight * by["weight_decay"])
+        square = slots["square_avg"].mul_(by["alpha"]).add_(gradient.square() * (1 - by["alpha"]))
+        kept = slots["momentum_buffer"].mul_(by["momentum"]).add_(gradient.div_(square.sqrt().add_(by["eps"])))
+        weight.sub_(kept * by["lr"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Moments(Rule):
+    slots: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def scalars(self, hparams: Columns, count: Tensor) -> dict[str, Tensor]:
+        """Returns the step size and the factor of the second moment's root, both corrected for the zeros that the moments began with."""
+        return {
+            "size": hparams["lr"] / (1 - hparams["beta1"] ** count),
+            "root": (1 - hparams["beta2"] ** count) ** -0.5,
+        }
+
+    def _moved(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
+        first = slots["exp_avg"].lerp_(gradient, 1 - by["beta1"])
+        second = slots["exp_avg_sq"].mul_(by["beta2"]).add_(gradient.square_().mul_(1 - by["beta2"]))
+        below = gradient.copy_(second).sqrt_().mul_(by["root"]).add_(by["eps"])
+        weight.sub_(below.reciprocal_().mul_(first).mul_(by["size"]))
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adam(_Moments):
+    """Kingma and Ba 2015, with weight decay added to the gradient.
+
+    Args:
+        beta1: Share of the mean gradient that is kept.
+        beta2: Share of the mean square that is kept.
+        eps: Added to the root.
+    """
+
+    def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
+        """See `Rule.update`."""
+        gradient.addcmul_(weight, by["weight_decay"])
+        self._moved(weight, gradient, slots, by)
+
+    def native(self, weights: Sequence[nn.Parameter], numbers: Mapping[str, float]) -> torch.optim.Optimizer:
+        """See `Rule.native`."""
+        return torch.optim.Adam(weights, fused=True, **_with_betas(numbers))
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdamW(_Moments):
+    """Adam with weight decay of its own (Loshchilov and Hutter 2019).
+
+    Args:
+        beta1: Share of the mean gradient that is kept.
+        beta2: Share of the mean square that is kept.
+        eps: Added to the root.
+    """
+
+    weight_decay: float = 1e-2
+
+    def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
+        """See `Rule.update`."""
+        weight.mul_(1 - by["lr"] * by["weight_decay"])
+        self._moved(weight, gradient, slots, by)
+
+    def native(self, weights: Sequence[nn.Parameter], numbers: Mapping[str, float]) -> torch.optim.Optimizer:
+        """See `Rule.native`."""
+        return torch.optim.AdamW(weights, fused=True, **_with_betas(numbers))
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lion(Rule):
+    """The sign of an interpolated momentum, with decoupled weight decay.
+
+    Args:
+        beta1: Share of the momentum in the step.
+        beta2: Share of the momentum that is kept.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ("exp_avg",)
+    lr: float = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+
+    def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
+        """See `Rule.update`."""
+        weight.mul_(1 - by["lr"] * by["weight_decay"])
+        kept = slots["exp_avg"]
+        weight.sub_((gradient + (kept - gradient) * by["beta1"]).sign_().mul_(by["lr"]))
+        kept.lerp_(gradient, 1 - by["beta2"])
+
+
+def _with_betas(numbers: Mapping[str, float]) -> dict[str, Any]:
+    rest = {name: number for name, number in numbers.items() if name not in ("beta1", "beta2")}
+    return rest | {"betas": (numbers["beta1"], numbers["beta2"])}
+
+
+RULES: dict[str, type[Rule]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "lion": Lion}
+"""Optimizers by the name that a task takes."""
+
+
+def rule(name: str, settings: Mapping[str, Any]) -> Rule:
+    """Returns an optimizer.
+
+    Args:
+        name: One of `RULES`.
+        settings: Fields that differ from their defaults.
+
+    Raises:
+        SettingsError: If there is no such optimizer or field.
+
+    Example:
+        >>> rule("sgd", {"momentum": 0.9}).momentum
+        0.9
+        >>> rule("sgd", {"beta1": 0.9})
+        Traceback (most recent call last):
+            ...
+        lamarck._errors.SettingsError: optimizer_settings: got 'beta1'; 'sgd' has lr, weight_decay, momentum, nesterov
+    """
+    if name not in RULES:
+        raise SettingsError(f"optimizer: got {name!r}; it must be one of {', '.join(map(repr, RULES))}")
+    kind = RULES[name]
+    known = [f.name for f in fields(kind)]
+    if unknown := [key for key in settings if key not in known]:
+        raise SettingsError(f"optimizer_settings: got {', '.join(map(repr, unknown))}; {name!r} has {', '.join(known)}")
+    return kind(**settings)

@@ -1,0 +1,160 @@
+"""An ordinary module and loss as functions of one member's tensors: what is batched, looped over, or compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value
+
+from lamarck._errors import SettingsError
+from lamarck.engines.vectorised.torch.aids import Aids
+
+__all__ = ["Attributes", "Loss", "Program", "Tensors", "averaged"]
+
+Tensors = dict[str, Tensor]
+"""Tensors by the names that a state_dict uses."""
+
+Loss = Callable[[nn.Module, Any, Mapping[str, Any]], Tensor]
+"""loss(model, batch, hparams): a number, or one for each sample."""
+
+Attributes = Mapping[str, str | Sequence[str]]
+"""Hyperparameter -> attributes of the module that it sets, e.g. ``{"dropout": "3.p"}``."""
+
+
+class _Judged(nn.Module):
+    """The module inside what is computed from it, so that its tensors can be replaced by `functional_call`."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, function: Loss, batch: Any, hparams: Mapping[str, Any], key: Tensor) -> Any:
+        with Aids(key):
+            return function(self.model, batch, hparams)
+
+
+def averaged(loss: Tensor, mask: Tensor | None) -> Tensor:
+    """Returns the loss of a batch.
+
+    Args:
+        loss: A number, or one for each sample.
+        mask: ``[batch]``; 1 for samples that count, 0 for others; ``None`` if all do.
+
+    Raises:
+        SettingsError: If some do not count, and the loss is one number.
+    """
+    if mask is None:
+        return loss.mean()
+    if loss.ndim != 1:
+        raise SettingsError(
+            f"loss: it returned the shape {tuple(loss.shape)}; with a tuned batch size it must return one number for each sample, so that "
+            'those which do not count can be left out: reduction="none"'
+        )
+    return (loss * mask).sum() / mask.sum()
+
+
+@final
+class Program:
+    """What a member computes.
+
+    Args:
+        build: Makes the module.
+        loss: What training lessens.
+        attributes: Hyperparameters that set attributes of the module.
+
+    Attributes:
+        aided: Whether a forward pass asks `Aids` for anything; false spares loops a detour at every operation.
+
+    Raises:
+        SettingsError: If an attribute is not there or not a number, or the module has nothing to train.
+    """
+
+    def __init__(self, build: Callable[[], nn.Module], loss: Loss, attributes: Attributes) -> None:
+        self._build, self.loss = build, loss
+        self.aided = True
+        with torch.random.fork_rng(devices=[]):
+            module = build()
+        if not isinstance(module, nn.Module):
+            raise SettingsError(f"model: it returned {module!r}; it must be a function that returns a new torch.nn.Module")
+        self.trained = [name for name, weight in module.named_parameters() if weight.requires_grad]
+        self.buffers = [name for name, _ in module.named_buffers()]
+        self.fixed = [name for name, weight in module.named_parameters() if not weight.requires_grad] + self.buffers
+        if not self.trained:
+            raise SettingsError("model: it has no parameter that requires a gradient")
+        self.saved = list(module.state_dict())
+        places = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
+        first = {id(tensor): name for name, tensor in reversed([*module.named_parameters(), *module.named_buffers()])}
+        self.aliases = {name: first[id(tensor)] for name, tensor in places.items() if name in self.saved and name != first[id(tensor)]}
+        self.bound = {path: name for name, paths in attributes.items() for path in ([paths] if isinstance(paths, str) else paths)}
+        for path in self.bound:
+            _make_buffer(module, path)
+        self._judged = _Judged(module)
+
+    @property
+    def module(self) -> nn.Module:
+        """The module whose tensors are replaced; its own are never trained."""
+        return self._judged.model
+
+    def fresh(self, seed: int) -> Tensors:
+        """Returns the tensors of a new member.
+
+        Args:
+            seed: What PyTorch's generator starts from while the module is made.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = self._build()
+        tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+        return {name: tensors[name].detach() for name in (*self.trained, *self.fixed)}
+
+    def gradients(
+        self, weights: Tensors, fixed: Tensors, batch: Any, hparams: Tensors, key: Tensor, mask: Tensor | None
+    ) -> tuple[Tensors, Tensor, Tensors]:
+        """Returns the gradient of the loss, the loss, and what has become of the buffers, of one member on one batch.
+
+        Args:
+            weights: What is trained.
+            fixed: Everything else.
+            batch: The batch.
+            hparams: A number each.
+            key: ``int64[]``; what noise depends on.
+            mask: ``[batch]``; 1 for samples that count, 0 for others; ``None`` if all do.
+        """
+
+        def value(weights: Tensors) -> tuple[Tensor, Tensors]:
+            kept = {name: fixed[name].clone() for name in self.buffers}  # batch norm writes into its buffers
+            loss = self._called(self.loss, weights | fixed | kept, batch, hparams, key)
+            return averaged(loss, mask), kept
+
+        (gradient, (loss, kept)) = grad_and_value(value, has_aux=True)(weights)
+        return gradient, loss, kept
+
+    def judged(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors) -> Tensor:
+        """Returns what a function says about one member; the module is in evaluation mode by then."""
+        return self._called(function, tensors, batch, hparams, torch.zeros((), dtype=torch.int64))  # type: ignore[no-any-return]
+
+    def _called(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors, key: Tensor) -> Any:
+        replaced = {f"model.{name}": tensor for name, tensor in tensors.items()}
+        replaced |= {f"model.{path}": hparams[name] for path, name in self.bound.items()}
+        return functional_call(self._judged, replaced, (function, batch, hparams, key))
+
+    def state_dict(self, tensors: Tensors) -> Tensors:
+        """Returns tensors as the module's own ``state_dict`` names them; what it leaves out is left out."""
+        return {name: tensors[self.aliases.get(name, name)] for name in self.saved}
+
+
+def _make_buffer(module: nn.Module, path: str) -> None:
+    """Makes an attribute something that `functional_call` can replace."""
+    home, _, name = path.rpartition(".")
+    try:
+        owner = module.get_submodule(home)
+        value = getattr(owner, name)
+    except AttributeError:
+        raise SettingsError(f"attributes: the module has no {path!r}; give the path to an attribute, such as '3.p' of a Sequential") from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SettingsError(f"attributes: {path!r} is {value!r}; only a number can be set to a hyperparameter")
+    delattr(owner, name)
+    owner.register_buffer(name, torch.tensor(float(value)), persistent=False)

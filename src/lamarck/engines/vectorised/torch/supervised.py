@@ -1,0 +1,290 @@
+"""Supervised learning for the vectorised engine: the user writes a module and a loss, as for one member."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lamarck._errors import SettingsError
+from lamarck.engines.vectorised.columns import Intervals, Scores
+from lamarck.engines.vectorised.task import VectorTask
+from lamarck.engines.vectorised.torch.aids import mixed
+from lamarck.engines.vectorised.torch.choice import Choice, How
+from lamarck.engines.vectorised.torch.data import Loaded, Sampled
+from lamarck.engines.vectorised.torch.memory import fitting
+from lamarck.engines.vectorised.torch.optimizers import Rule, rule
+from lamarck.engines.vectorised.torch.probe import probed
+from lamarck.engines.vectorised.torch.program import Attributes, Loss, Program
+from lamarck.engines.vectorised.torch.training import Members, Plan, Ways
+
+__all__ = ["Supervised"]
+
+_BATCH_SIZE = "batch_size"
+_PIECE = 1024
+"""Samples that are judged at once."""
+
+
+@final
+class Supervised(VectorTask[Members]):
+    """Trains copies of a PyTorch module, each with hyperparameters of its own, as one program.
+
+    Where a hyperparameter goes is decided by its name: to the optimizer if it has one of that name (``lr``, ``weight_decay``, ``momentum``,
+    ``beta1``, ``beta2``, ``eps``, ``alpha``); to the batches if it is ``batch_size``; to an attribute of the module if ``attributes`` says so;
+    and all of them to the loss, as tensors without dimensions. One that none of them uses is an error.
+
+    A member's weights begin from its seed, and its noise and its batches depend on its seed and step alone: it becomes the same, to rounding,
+    alone and in any stack.
+
+    Args:
+        model: Makes the module, with its initial weights; called once for each member.
+        loss: ``loss(model, batch, hparams)``: what training lessens; one number, or one for each sample.
+        train: Tensors with the samples along the first axis, usually ``(inputs, targets)``, on the device to train on; or a
+            ``torch.utils.data.DataLoader``.
+        test: Tensors to judge members by.
+        evaluate: ``evaluate(model, batch, hparams)``: what members are judged by, one number or one for each sample; by default the loss.
+            The module is in evaluation mode.
+        optimizer: ``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"`` or ``"lion"``.
+        optimizer_settings: What is not tuned and differs from the optimizer's defaults, e.g. ``{"momentum": 0.9, "nesterov": True}``.
+        attributes: Hyperparameters that set attributes of the module, e.g. ``{"dropout": "3.p"}`` or ``{"dropout": ["3.p", "6.p"]}``.
+        batch_size: Samples in a batch, if ``train`` is tensors. If it is tuned, this is the most it can be.
+        shared_batches: Whether all members see the same batches, which makes the first layer cheaper; by default each has an order of its own.
+        how: ``"auto"`` measures which way is the fastest: ``"batched"``, ``"compiled"`` (batched, by ``torch.compile``), or ``"looped"`` (one
+            member after the other, which works for every module).
+        device: Where members live, if ``train`` is a loader; tensors say it themselves.
+
+    Raises:
+        SettingsError: If an argument is not allowed; the message says what is.
+
+    Example:
+        >>> import lamarck as lk
+        >>> x = torch.linspace(-1, 1, 64)[:, None]
+        >>> def loss(model, batch, hparams):
+        ...     return torch.nn.functional.mse_loss(model(batch[0]), batch[1])
+        >>> task = Supervised(lambda: nn.Linear(1, 1), loss, train=(x, 3 * x), test=(x, 3 * x), optimizer="sgd", batch_size=16)
+        >>> space = lk.Space(lr=lk.Float(1e-3, 1.0, log=True))
+        >>> history = lk.run(task, space, population_size=16, interval=10, steps=40, mode="min", engine=lk.Vectorised())
+        >>> history.best.value < 1e-3
+        True
+    """
+
+    def __init__(
+        self,
+        model: Callable[[], nn.Module],
+        loss: Loss,
+        *,
+        train: tuple[Tensor, ...] | Iterable[Any],
+        test: tuple[Tensor, ...],
+        evaluate: Loss | None = None,
+        optimizer: str = "adamw",
+        optimizer_settings: Mapping[str, float | bool] | None = None,
+        attributes: Attributes | None = None,
+        batch_size: int = 64,
+        shared_batches: bool = False,
+        how: How = "auto",
+        device: torch.device | str | None = None,
+    ) -> None:
+        if how not in ("auto", "batched", "compiled", "looped"):
+            raise SettingsError(f"how: got {how!r}; it must be 'auto', 'batched', 'compiled' or 'looped'")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise SettingsError(f"batch_size: got {batch_size!r}; it must be a whole number of at least 1")
+        self.rule: Rule = rule(optimizer, optimizer_settings or {})
+        self._test = _tensors("test", test)
+        self._batches: Sampled | Loaded
+        if isinstance(train, tuple):
+            self._batches = Sampled(_tensors("train", train), batch_size, shared=shared_batches)
+            self.device = train[0].device
+        else:
+            self.device = torch.device(device) if device is not None else self._test[0].device
+            self._batches = Loaded(train, self.device)
+        self.how: How = how
+        self._model, self._loss, self._evaluate, self._attributes = model, loss, evaluate or loss, attributes or {}
+        self._program: Program | None = None
+        self._choice: Choice | None = None
+        self._probed = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_program": None, "_choice": None, "_probed": False}  # what is compiled stays in its process
+
+    @property
+    def program(self) -> Program:
+        """What a member computes."""
+        if self._program is None:
+            self._program = Program(self._model, self._loss, self._attributes)
+            self._program.module.to(self.device)
+        return self._program
+
+    @property
+    def choice(self) -> Choice:
+        """What is known about which way is the fastest."""
+        if self._choice is None:
+            self._choice = Choice(Ways(self.program, self.rule), self.how, self.device)
+        return self._choice
+
+    # ---- the verbs of a vector task ----------------------------------------------------------------------------------------------------------
+
+    def init(self, seeds: NDArray[np.int64]) -> Members:
+        """Makes modules from seeds; see `VectorTask.init`."""
+        made = [self.program.fresh(seed) for seed in seeds.tolist()]
+        tensors = {name: torch.stack([member[name] for member in made]).to(self.device) for name in made[0]}
+        weights = {name: tensors[name] for name in self.program.trained}
+        slots = {slot: {name: torch.zeros_like(weight) for name, weight in weights.items()} for slot in self.rule.slots}
+        return Members(weights=weights, fixed={name: tensors[name] for name in self.program.fixed}, slots=slots)
+
+    def fit(self, state: Members, intervals: Intervals) -> Members:
+        """Trains in place; see `VectorTask.fit`."""
+        first = intervals.start
+        if (isinstance(self._batches, Loaded) or self._batches.shared) and len(set(first.tolist())) > 1:
+            for start in np.unique(first):  # what is shared is shared by those who stand at the same step
+                rows = np.flatnonzero(first == start)
+                state = self.scatter(state, rows, self.fit(self.gather(state, rows), intervals.rows(rows)))
+            return state
+        self.program.module.train()
+        plan = self._plan(intervals, next(iter(state.weights.values())).dtype)
+        if not self._probed:
+            probed(self.program, state, plan, self.how, set(self._reached(intervals)))
+            self._probed = True
+        with torch.random.fork_rng(devices=[]):  # for noise that does not ask `Aids`
+            torch.manual_seed(int(intervals.seeds[0]))
+            self.choice.train(state, plan)
+        return state
+
+    def evaluate(self, state: Members, intervals: Intervals) -> Scores:
+        """Judges all members on the same samples; see `VectorTask.evaluate`."""
+        program = self.program
+        program.module.eval()
+        hparams = self._numbers(intervals, next(iter(state.weights.values())).dtype)
+        tensors = state.weights | state.fixed
+        total = torch.zeros(len(intervals), dtype=torch.float64, device=self.device)
+        samples = len(self._test[0])
+
+        def one(tensors: dict[str, Tensor], hparams: dict[str, Tensor], batch: tuple[Tensor, ...]) -> Tensor:
+            return program.judged(self._evaluate, tensors, batch, hparams).to(torch.float64).mean()
+
+        with torch.no_grad():
+            for begin in range(0, samples, _PIECE):
+                batch = tuple(part[begin : begin + _PIECE] for part in self._test)
+                if self.how == "looped":
+                    rows = range(len(intervals))
+                    values = torch.stack(
+                        [one({k: t[i] for k, t in tensors.items()}, {k: t[i] for k, t in hparams.items()}, batch) for i in rows]
+                    )
+                else:
+                    values = torch.vmap(one, in_dims=(0, 0, None), randomness="different")(tensors, hparams, batch)
+                total += values * (len(batch[0]) / samples)
+        return Scores(values=total.cpu().numpy())
+
+    def gather(self, state: Members, rows: NDArray[np.int64]) -> Members:
+        """Copies rows on the device; see `VectorTask.gather`."""
+        index = torch.from_numpy(rows).to(self.device)
+        return state.map(lambda tensor: tensor.index_select(0, index))
+
+    def scatter(self, state: Members, rows: NDArray[np.int64], part: Members) -> Members:
+        """Puts rows in, in place and on the device; see `VectorTask.scatter`."""
+        index = torch.from_numpy(rows).to(self.device)
+        for tensor, source in zip(state.tensors(), part.tensors(), strict=True):
+            tensor.index_copy_(0, index, source)
+        return state
+
+    def save(self, state: Members) -> Any:
+        """Returns ``{"model": ..., "optimizer": ...}``; a row of ``"model"`` loads into the module. See `VectorTask.save`."""
+        tensors = state.weights | state.fixed
+        model = self.program.state_dict(tensors)
+        rest = {name: tensor for name, tensor in tensors.items() if name not in model}
+        return {"model": model, "optimizer": dict(state.slots), "unsaved": rest}
+
+    def load(self, saved: Any) -> Members:
+        """Puts a stack on the device; see `VectorTask.load`."""
+        tensors = self._on(saved["model"]) | self._on(saved["unsaved"])
+        return Members(
+            weights={name: tensors[name] for name in self.program.trained},
+            fixed={name: tensors[name] for name in self.program.fixed},
+            slots={slot: self._on(part) for slot, part in saved["optimizer"].items()},
+        )
+
+    def processes(self, members: int) -> int:
+        """One for each core on a CPU, if there is enough to share out; see `VectorTask.processes`."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, min(cores, members // 2)) if self.device.type == "cpu" else 1
+
+    def members_per_chunk(self, members: int) -> int:
+        """What fits in memory; see `VectorTask.members_per_chunk`."""
+        state = self.init(np.zeros(1, dtype=np.int64))
+        return fitting(self.program, state, self._sample(), members, self.processes(members))
+
+    # ---- what members do ---------------------------------------------------------------------------------------------------------------------
+
+    def _on(self, part: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        return {name: tensor.to(self.device, dtype) for name, tensor in part.items()}
+
+    def _sample(self) -> tuple[Tensor, ...]:
+        if isinstance(self._batches, Loaded):
+            return next(iter(self._batches.stream(0)))
+        return tuple(part[: self._batches.size] for part in self._batches.tensors)
+
+    def _plan(self, intervals: Intervals, dtype: torch.dtype) -> Plan:
+        steps, hparams = intervals.steps, self._numbers(intervals, dtype)
+        exact = {
+            name: torch.from_numpy(intervals.hparams[name].astype(np.float64))
+            if name in intervals.hparams
+            else torch.full((len(intervals),), float(getattr(self.rule, name)), dtype=torch.float64)
+            for name in self.rule.hyperparameters()
+        }
+        count = torch.from_numpy(intervals.start)
+        ages = count + torch.arange(1, steps + 1)[:, None]
+        keys = mixed(mixed(torch.from_numpy(intervals.seeds)) ^ mixed(ages))
+        common: dict[str, Any] = {
+            "hparams": hparams,
+            "numbers": self._on(exact, dtype),
+            "scalars": self._on(self.rule.scalars(exact, ages.to(torch.float64)), dtype),
+            "keys": keys.to(self.device),
+            "count": count,
+        }
+        if isinstance(self._batches, Loaded):
+            stream = self._batches.stream(int(intervals.start[0]))
+            return Plan(batches=tuple(next(stream) for _ in range(steps)), shared=True, **common)
+        chosen = self._batches.indices(intervals.start, intervals.seeds, steps)
+        return Plan(chosen=chosen, samples=self._batches.tensors, shared=self._batches.shared, mask=self._mask(intervals, dtype), **common)
+
+    def _numbers(self, intervals: Intervals, dtype: torch.dtype) -> dict[str, Tensor]:
+        for name, column in intervals.hparams.items():
+            if column.dtype == object:
+                raise SettingsError(f"{name}: got {column[0]!r}; what differs between members of one program must be a number")
+        return {name: torch.from_numpy(column.astype(np.float64)).to(self.device, dtype) for name, column in intervals.hparams.items()}
+
+    def _mask(self, intervals: Intervals, dtype: torch.dtype) -> Tensor | None:
+        sizes = intervals.hparams.get(_BATCH_SIZE)
+        if sizes is None:
+            return None
+        assert isinstance(self._batches, Sampled)
+        if not (sizes.min() >= 1 and sizes.max() <= self._batches.size):
+            raise SettingsError(
+                f"batch_size: got {int(sizes.min())} to {int(sizes.max())} as hyperparameters; they must be between 1 and the task's own "
+                f"batch_size and number of samples, which allow {self._batches.size}"
+            )
+        counted = np.arange(self._batches.size)[None, :] < sizes[:, None]
+        return torch.from_numpy(counted).to(self.device, dtype)
+
+    def _reached(self, intervals: Intervals) -> list[str]:
+        """The hyperparameters that arrive somewhere whether or not the loss looks at them."""
+        places = {*self.rule.hyperparameters(), *self._attributes}
+        if isinstance(self._batches, Sampled):
+            places.add(_BATCH_SIZE)
+        return [name for name in intervals.hparams if name in places]
+
+
+def _tensors(name: str, given: Any) -> tuple[Tensor, ...]:
+    if not isinstance(given, tuple) or not given or not all(isinstance(part, Tensor) and part.ndim for part in given):
+        raise SettingsError(
+            f"{name}: got {type(given).__name__}; it must be a tuple of tensors with the samples along the first axis, e.g. (x, y)"
+        )
+    if len({len(part) for part in given}) > 1 or not len(given[0]):
+        raise SettingsError(
+            f"{name}: got tensors of {', '.join(str(len(part)) for part in given)} samples; all must have the same number, at least 1"
+        )
+    return given
