@@ -27,6 +27,15 @@ class Attention(nn.Module):
         return self.out(self.attend(h, h, h, need_weights=False)[0].mean(1))
 
 
+class Memory(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.rnn, self.out = kind(2, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.out(self.rnn(x.reshape(len(x), 4, 2))[0][:, -1])
+
+
 class Recurrent(nn.Module):
     """A cell written in plain operations."""
 
@@ -65,6 +74,15 @@ MODULES = {
     "dropout": lambda: nn.Sequential(nn.Linear(8, 32), nn.Dropout(0.4), nn.Linear(32, 3)),
     "convolution": lambda: image(nn.Conv2d(1, 4, 2), nn.ReLU(), nn.Dropout2d(0.3), nn.MaxPool2d((1, 3)), nn.Flatten(), nn.Linear(4, 3)),
     "attention": Attention,
+    "encoder": lambda: nn.Sequential(
+        nn.Unflatten(1, (2, 4)),
+        nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True),
+        nn.Dropout(0.2),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+    ),
+    "gru": lambda: Memory(nn.GRU),
+    "lstm": lambda: Memory(nn.LSTM),
     "recurrent": Recurrent,
     "tied": Tied,
 }
@@ -310,20 +328,10 @@ class Writes(nn.Module):
         return new
 
 
-class Memory(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.rnn, self.out = nn.LSTM(2, 4, batch_first=True), nn.Linear(4, 3)
-
-    def forward(self, x):
-        return self.out(self.rnn(x.reshape(len(x), 4, 2))[0][:, -1])
-
-
 UNFIT = {
     "item": (lambda: nn.Sequential(nn.Linear(8, 8), Item(), nn.Linear(8, 3)), r"'1', a Item.*torch\.where"),
     "branch": (lambda: nn.Sequential(nn.Linear(8, 8), Branches(), nn.Linear(8, 3)), r"'1', a Branches.*torch\.where"),
     "writes": (lambda: nn.Sequential(nn.Linear(8, 8), Writes(), nn.Linear(8, 3)), r"'1', a Writes.*torch\.cat"),
-    "lstm": (Memory, r"'rnn', a LSTM.*plain operations"),
 }
 
 

@@ -39,6 +39,7 @@ if typing.TYPE_CHECKING:
     from lamarck.client import connect
     from lamarck.engines.processes import Processes
     from lamarck.engines.vectorised import Intervals, Scores, Vectorised, VectorTask
+    from lamarck.engines.vectorised.torch import Supervised
     from lamarck.history import Copy, History
     from lamarck.integrations import torch
     from lamarck.journal import Journal
@@ -96,6 +97,7 @@ __all__ = [
     "SpaceError",
     "StaleReport",
     "StrategyError",
+    "Supervised",
     "TrainingError",
     "VectorTask",
     "Vectorised",
@@ -124,6 +126,7 @@ _HOMES = {
     "lamarck.client": "connect",
     "lamarck.engines.processes": "Processes",
     "lamarck.engines.vectorised": "Intervals Scores VectorTask Vectorised",
+    "lamarck.engines.vectorised.torch": "Supervised",
     "lamarck.history": "Copy History",
     "lamarck.journal": "Journal",
     "lamarck.pbt": "PBT",

@@ -16,8 +16,6 @@ from lamarck.engines.vectorised.torch.training import Members, Plan
 
 __all__ = ["probed"]
 
-_RECURRENT = (nn.RNNBase, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
-
 
 class _Watched(dict[str, Any]):
     """Hyperparameters that remember which of them were read."""
@@ -103,11 +101,10 @@ def _blamed(module: nn.Module) -> Iterator[None]:
     except SettingsError:
         raise
     except Exception as error:
-        found = inside or [(name, part) for name, part in module.named_modules() if isinstance(part, _RECURRENT)]
-        name, part = found[-1] if found else ("", module)
+        name, part = inside[-1] if inside else ("", module)
         where = f"the module {name!r}, a {type(part).__name__}," if name else f"the model or its loss ({type(module).__name__})"
         raise SettingsError(
-            f"{where} cannot be trained for many members at once: {_reason(error, part)}. Or take how='looped', which trains one member after "
+            f"{where} cannot be trained for many members at once: {_reason(error)}. Or take how='looped', which trains one member after "
             "the other in the same program"
         ) from error
     finally:
@@ -119,10 +116,8 @@ def _left(inside: list[tuple[str, nn.Module]]) -> None:
     inside.pop()
 
 
-def _reason(error: Exception, part: nn.Module) -> str:
+def _reason(error: Exception) -> str:
     text = str(error)
-    if isinstance(part, _RECURRENT):
-        return "PyTorch has no batched gradient for its recurrent kernels; write the cell in plain operations (linear layers, sigmoid, tanh)"
     if ".item()" in text or "data-dependent" in text or "bool" in text:
         return (
             "it looks at the value of a tensor (.item(), `if tensor`, a mask as an index); write it with torch.where or a product with the mask"

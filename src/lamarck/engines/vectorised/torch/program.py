@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lamarck._errors import SettingsError
 from lamarck.engines.vectorised.torch.aids import Aids
@@ -32,7 +34,9 @@ class _Judged(nn.Module):
         self.model = model
 
     def forward(self, function: Loss, batch: Any, hparams: Mapping[str, Any], key: Tensor) -> Any:
-        with Aids(key):
+        # The other kernels of attention have no batching rule on a CPU, and would run member by member.
+        plain = sdpa_kernel(SDPBackend.MATH) if key.device.type == "cpu" else nullcontext()
+        with plain, Aids(key):
             return function(self.model, batch, hparams)
 
 
