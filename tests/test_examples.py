@@ -39,6 +39,7 @@ SMALL = {
         "mode": "max",
         "initial": {"lr": 5e-3, "entropy_cost": 1e-3, "clip": 0.2, "one_minus_gae_lambda": 0.05, "one_minus_discount": 0.01},
     },
+    "digits_vectorised": {"interval": 60, "mode": "min", "initial": {"lr": 0.01, "weight_decay": 1e-4, "dropout": 0.1, "smoothing": 0.0}},
     "ppo_cartpole": {"interval": 5, "mode": "max", "initial": {"lr": 5e-3, "entropy_cost": 1e-3, "clip": 0.2, "one_minus_lambda": 0.05}},
     "sgd_sklearn": {"interval": 20, "mode": "min", "initial": {"eta0": 1.0, "alpha": 1e-5, "l1_ratio": 0.2}},
 }
@@ -100,6 +101,7 @@ CHANCE = {
     "digits_cnn": (uniform, 0.5),
     "digits_gan": (lambda: 1.0, 2.0),  # all images alike, or a classifier that cannot tell them apart
     "jax_vectorised": (uniform, 0.5),
+    "digits_vectorised": (uniform, 0.5),
     "ppo_cartpole": (falling, 3.0),
     "ppo_vectorised": (falling, 3.0),
     "sgd_sklearn": (uniform, 0.5),

@@ -26,7 +26,10 @@ _Options = TypeVar("_Options", "Workers", "Files")
 @Parameter(name="*", group=Group("Workers", sort_key=10))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
-    """Who trains. Any of these, or ``--engine processes``, means processes; without them this process trains all members in turn.
+    """Who trains.
+
+    Without any of these this process trains all members in turn; ``--engine vectorised`` trains them as one program, and everything else means
+    processes.
 
     Example:
         >>> Workers(workers=2, gpus="0,1").kept
@@ -34,8 +37,11 @@ class Workers:
     """
 
     engine: Annotated[
-        Literal["inline", "processes"] | None,
-        Parameter(help="inline: this process, one member after the other. processes: also if any of the following is given."),
+        Literal["inline", "processes", "vectorised"] | None,
+        Parameter(
+            help="inline: this process, one member after the other. processes: also if any of the following is given. "
+            "vectorised: all members as one program, which takes a VectorTask; --workers splits it over processes."
+        ),
     ] = None
     workers: Annotated[int | None, Parameter(help="Worker processes. By default one for each core, or for each share of a GPU.")] = None
     gpus: Annotated[str | None, Parameter(help="GPUs to spread them over, as in 0,1; none for none.")] = None
@@ -53,7 +59,7 @@ class Workers:
     def kept(self) -> dict[str, Any]:
         """What the journal keeps: what was given, or nothing for this process alone."""
         given = _given(self)
-        return given | {"engine": "processes"} if given and self.engine != "inline" else {}
+        return given | {"engine": self.engine or "processes"} if given and self.engine != "inline" else {}
 
     def after(self, info: Mapping[str, Any]) -> Self:
         """Returns these options, and for what was not given those that a journal has kept."""
@@ -70,6 +76,12 @@ class Workers:
             raise SettingsError(f"{_option(next(iter(settings)))} is for processes, and --engine inline trains without; leave one of them out")
         if not self.kept:
             return inline
+        if self.engine == "vectorised":
+            if others := [name for name in settings if name != "workers"]:
+                raise SettingsError(f"{_option(others[0])} is for processes that train one member each; leave it out with --engine vectorised")
+            from lamarck.engines.vectorised import Vectorised
+
+            return Vectorised(processes=self.workers)
         gpus = _gpus(settings.pop("gpus", _NONE))
         if "per_gpu" in settings and not gpus:
             raise SettingsError("--per-gpu says how many workers share a GPU; say which GPUs as well: --gpus 0,1")

@@ -146,7 +146,11 @@ class ByName:
 
     def __call__(self, worker: Worker) -> object:
         """Trains."""
-        return self.target.load_function(self.folder)(worker)
+        return self.resolved()(worker)
+
+    def resolved(self) -> Callable[..., object]:
+        """Returns the function itself."""
+        return self.target.load_function(self.folder)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Target.load_function, (self.target, self.folder)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from lamarck.coordinator import Coordinator
 from lamarck.training import Worker
 
-__all__ = ["Engine", "Train"]
+__all__ = ["Engine", "Named", "Train"]
 
 Train = Callable[[Worker], object]
 """A training function: iterates over a worker's intervals."""
+
+
+@runtime_checkable
+class Named(Protocol):
+    """A training function by its name; what it names may be more than a function."""
+
+    def resolved(self) -> Train:
+        """Returns what is named."""
+
 
 Engine = Callable[[Train, Coordinator], None]
 """Provides workers until a run is over: calls the training function with workers whose transport ends at the coordinator."""

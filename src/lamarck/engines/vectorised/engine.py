@@ -17,7 +17,7 @@ from typing import final
 from lamarck._errors import PopulationLost, SettingsError, TrainingError
 from lamarck.checkpoints.rows import row_name
 from lamarck.coordinator import Coordinator
-from lamarck.engines.engine import Train
+from lamarck.engines.engine import Named, Train
 from lamarck.engines.vectorised.columns import Scores
 from lamarck.engines.vectorised.fleet import Fleet, Group
 from lamarck.engines.vectorised.holding import Gate, gated
@@ -77,6 +77,7 @@ class Vectorised:
             TrainingError: If it breaks its contract, or fails where nothing is saved to go back to.
             PopulationLost: If every member failed for good; the cause is the first failure.
         """
+        train = train.resolved() if isinstance(train, Named) else train
         if not isinstance(train, VectorTask):
             raise SettingsError(
                 f"the vectorised engine got {train!r}, which trains one member at a time; give it a lamarck.VectorTask, such as "
@@ -84,7 +85,8 @@ class Vectorised:
             )
         if coordinator.over:
             return
-        size = len(coordinator.population)
+        size, settings = len(coordinator.population), coordinator.population.settings
+        train.expect((settings.generations - min(coordinator.population.floor, settings.generations)) * settings.interval)
         with gated(coordinator) as gate, hosted(train, size, self.processes, self.members_per_chunk) as hosts:
             _Run(coordinator, Fleet(hosts, size), gate, self.checkpoint_every).carry_out()
 
@@ -139,6 +141,7 @@ class _Run:
             or len(values) < self.coordinator.population.unfinished
             or any(reached(value, settings) for value in values)
         )
+        self.coordinator.rest()  # what the last turn allowed to be deleted is deleted before the gate moves
         self.gate.closed = not keep
         sound = {stack: outcome for stack, outcome in outcomes.items() if isinstance(outcome, Scores)}
         named = self._saved(groups, list(sound)) if keep else self._unsaved(groups, sound)

@@ -119,6 +119,14 @@ class VectorTask(abc.ABC, Generic[S]):
             saved: What `save` returned, as it came back from a checkpoint: on the CPU, and with memory of its own.
         """
 
+    def expect(self, steps: int) -> None:
+        """Is told once, before anything else, how many steps every member has to go, for what pays only if there are many.
+
+        Args:
+            steps: Steps of each member, from where the run stands to its end.
+        """
+        return
+
     def processes(self, members: int) -> int:
         """Returns how many processes to split a population over, where the engine is not told: 1, this one, unless a task knows better.
 

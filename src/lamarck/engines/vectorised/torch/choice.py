@@ -1,8 +1,9 @@
 """Which way of training is the fastest here: found by training, so that looking for it costs nothing but its slower steps.
 
 Batching pays for small networks, and not at all for some others (on a CPU, batched convolutions are slower than a loop over members). Compiling
-pays if there is enough to train. So the first steps are trained in each way in turn, with a clock; and compiling is tried when as many seconds
-have been trained without it as it would take, which costs at most twice the time of somebody who knew.
+pays if there is enough to train. So the first steps are trained in each way in turn, with a clock. Compiling is tried if what is left would
+take several times as long as compiling does; where nobody has said how much is left, when as many seconds have been trained without it as it
+would take, which costs at most twice the time of somebody who knew.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ _STEPS = 4
 """Steps of one measurement."""
 _TIMES = 2
 """Measurements of each way; the fastest counts, because whatever else the machine does only adds."""
-_PATIENCE = 30.0
-"""Seconds of training before compiling is tried: about what it takes."""
+_COMPILING = 30.0
+"""Seconds that compiling takes, about."""
+_WORTH = 3.0
+"""Compiling is tried if what is left would take so many times longer."""
 _HOPELESS = 3.0
 """Compiling makes batched training at most about this much faster; if loops are faster still, it is not tried."""
 
@@ -41,13 +44,14 @@ class Choice:
         ways: The ways.
         how: One of them, or ``"auto"``.
         device: Where the stack is; clocks wait for it.
+        steps: How many are to be trained in all, if that is known.
     """
 
-    def __init__(self, ways: Ways, how: How, device: torch.device) -> None:
+    def __init__(self, ways: Ways, how: How, device: torch.device, steps: int | None = None) -> None:
         self._ways: Mapping[str, Callable[[Members, Plan], None]] = {"batched": ways.batched, "looped": ways.looped, "compiled": ways.compiled}
         self._how, self._device, self._unrolled = how, device, ways.unrolled
         self._seconds: dict[tuple[str, int], list[float]] = {}
-        self._spent = 0.0
+        self._spent, self._left = 0.0, steps
         self._broken = False
 
     def train(self, members: Members, plan: Plan) -> None:
@@ -61,6 +65,8 @@ class Choice:
                 self._tried(members, plan.part(done, stop), measured)
             else:
                 self._timed(way, members, plan.part(done, stop), measured)
+            if self._left is not None:
+                self._left -= stop - done
             done = stop
 
     def fastest(self, size: int) -> str | None:
@@ -76,8 +82,9 @@ class Choice:
             if self._untried(way, size):
                 return way
         batched, looped = (min(self._seconds[way, size][1:]) for way in ("batched", "looped"))
-        hopeful = not self._broken and self._spent > _PATIENCE and batched < _HOPELESS * looped and steps >= self._unrolled
-        if hopeful and self._untried("compiled", size):
+        worth = self._spent > _COMPILING if self._left is None else self._left * min(batched, looped) > _WORTH * _COMPILING
+        hopeful = not self._broken and batched < _HOPELESS * looped and steps >= self._unrolled
+        if worth and hopeful and self._untried("compiled", size):
             return "compiled"
         fastest = self.fastest(size)
         assert fastest is not None

@@ -107,6 +107,8 @@ class Supervised(VectorTask[Members]):
         self._program: Program | None = None
         self._choice: Choice | None = None
         self._probed = False
+        self._steps: int | None = None
+        self._judges_singly = how == "looped"
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_program": None, "_choice": None, "_probed": False}  # what is compiled stays in its process
@@ -123,7 +125,7 @@ class Supervised(VectorTask[Members]):
     def choice(self) -> Choice:
         """What is known about which way is the fastest."""
         if self._choice is None:
-            self._choice = Choice(Ways(self.program, self.rule), self.how, self.device)
+            self._choice = Choice(Ways(self.program, self.rule), self.how, self.device, self._steps)
         return self._choice
 
     # ---- the verbs of a vector task ----------------------------------------------------------------------------------------------------------
@@ -169,15 +171,18 @@ class Supervised(VectorTask[Members]):
         with torch.no_grad():
             for begin in range(0, samples, _PIECE):
                 batch = tuple(part[begin : begin + _PIECE] for part in self._test)
-                if self.how == "looped":
-                    rows = range(len(intervals))
-                    values = torch.stack(
-                        [one({k: t[i] for k, t in tensors.items()}, {k: t[i] for k, t in hparams.items()}, batch) for i in rows]
-                    )
-                else:
-                    values = torch.vmap(one, in_dims=(0, 0, None), randomness="different")(tensors, hparams, batch)
-                total += values * (len(batch[0]) / samples)
+                total += self._judged(one, tensors, hparams, batch) * (len(batch[0]) / samples)
         return Scores(values=total.cpu().numpy())
+
+    def _judged(self, one: Callable[..., Tensor], tensors: dict[str, Tensor], hparams: dict[str, Tensor], batch: tuple[Tensor, ...]) -> Tensor:
+        """Judges all members at once, or one after the other where that cannot be: some layers can be batched in training alone."""
+        if not self._judges_singly:
+            try:
+                return torch.vmap(one, in_dims=(0, 0, None), randomness="different")(tensors, hparams, batch)
+            except RuntimeError:
+                self._judges_singly = True
+        rows = range(len(next(iter(tensors.values()))))
+        return torch.stack([one(_row(tensors, row), _row(hparams, row), batch) for row in rows])
 
     def gather(self, state: Members, rows: NDArray[np.int64]) -> Members:
         """Copies rows on the device; see `VectorTask.gather`."""
@@ -206,6 +211,10 @@ class Supervised(VectorTask[Members]):
             fixed={name: tensors[name] for name in self.program.fixed},
             slots={slot: self._on(part) for slot, part in saved["optimizer"].items()},
         )
+
+    def expect(self, steps: int) -> None:
+        """Decides by this whether to compile; see `VectorTask.expect`."""
+        self._steps, self._choice = steps, None
 
     def processes(self, members: int) -> int:
         """One for each core on a CPU, if there is enough to share out; see `VectorTask.processes`."""
@@ -276,6 +285,10 @@ class Supervised(VectorTask[Members]):
         if isinstance(self._batches, Sampled):
             places.add(_BATCH_SIZE)
         return [name for name in intervals.hparams if name in places]
+
+
+def _row(part: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:
+    return {name: tensor[row] for name, tensor in part.items()}
 
 
 def _tensors(name: str, given: Any) -> tuple[Tensor, ...]:
