@@ -4,7 +4,7 @@ Each member has a learning rate, a weight decay, a dropout probability and an am
 the measure are written as for one member. Needs PyTorch and scikit-learn. As a script, or from the command line:
 
     python examples/digits_vectorised.py
-    lamarck run examples/digits_vectorised.py:train --interval 40 --generations 10 --population 256 --mode min --engine vectorised
+    lamarck run examples/digits_vectorised.py:train --interval 40 --generations 10 --mode min --engine vectorised
 """
 
 from __future__ import annotations
