@@ -132,7 +132,7 @@ def test_target_ends_the_run(capsys):
     [
         (["run", "tarin.py:train", "--interval", "5", "--steps", "5"], ["no file 'tarin.py'", "did you mean 'train.py'"]),
         (["run", "train.py:trian", "--interval", "5", "--steps", "5"], ["train.py has no 'trian'", "did you mean 'train'"]),
-        (["run", "train.py", "--interval", "5", "--steps", "5"], ["got 'train.py'", "train.py:train"]),
+        (["run", "train.py", "--interval", "5", "--steps", "5"], ["a script needs the search space", "name it as well: train.py:train"]),
         (["run", "nothing.here:train", "--interval", "5", "--steps", "5"], ["no module 'nothing.here'"]),
         ([*RUN, "--space", "none.toml"], ["no file 'none.toml'"]),
         ([*RUN, "--exploit", "truncatoin"], ["unknown strategy 'truncatoin'", "Did you mean 'truncation'?"]),

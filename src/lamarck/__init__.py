@@ -48,6 +48,7 @@ if typing.TYPE_CHECKING:
     from lamarck.replays import replay
     from lamarck.runs import load, open_run, resume, run
     from lamarck.schedule import Piece, Schedule
+    from lamarck.scripts import worker
     from lamarck.space import Categorical, Constant, Float, Int, Space
     from lamarck.training import ActiveInterval, Worker
     from lamarck.types import Exploit, Explore, Failure, Interval, Report, Settings, Source
@@ -114,6 +115,7 @@ __all__ = [
     "resume",
     "run",
     "torch",
+    "worker",
 ]
 
 __version__ = "0.1.0"
@@ -134,6 +136,7 @@ _HOMES = {
     "lamarck.replays": "replay",
     "lamarck.runs": "load open_run resume run",
     "lamarck.schedule": "Piece Schedule",
+    "lamarck.scripts": "worker",
     "lamarck.space": "Categorical Constant Float Int Space",
     "lamarck.types": "Exploit Explore Failure Interval Report Settings Source",
     "lamarck.training": "ActiveInterval Worker",

@@ -22,7 +22,7 @@ from lamarck.pbt import PBT
 from lamarck.space import Space
 from lamarck.types import Event, Exploit, Explore, HParams, Settings, Started
 
-__all__ = ["Opened", "checkpoints_of", "load", "open_run", "provenance", "resume", "run"]
+__all__ = ["Opened", "begin", "checkpoints_of", "generations_in", "load", "open_run", "provenance", "resume", "run"]
 
 
 def run(
@@ -108,7 +108,7 @@ def run(
     settings = Settings(
         population_size=population_size,
         interval=interval,
-        generations=_generations(interval, steps, generations),
+        generations=generations_in(interval, steps, generations),
         mode=mode,
         seed=seed,
         max_lead=max_lead,
@@ -123,17 +123,7 @@ def run(
         given["rescue"] = rescue
     pbt = PBT(space=space, settings=settings, initial=initial, stratified=stratified, **given)
     with Opened(journal, checkpoints, name) as (book, store):
-        if resume and book is not None and name in book.runs():
-            _same(pbt, next(iter(events_of(book, name))), name)
-            given = {key: getattr(pbt, key) for key in ("space", "exploit", "explore", "rescue")}
-            return _train(engine, train, Coordinator.resume(book, name, store, observers=observers, **given), journal)
-        try:
-            coordinator = Coordinator.start(pbt, book, name, store, info={**provenance(train), **(info or {})}, observers=observers)
-        except JournalConflict:
-            raise SettingsError(
-                f"the journal {str(journal)!r} already has a run {name!r}: go on with it by resume(...) or `lamarck resume`, "
-                "or give another file or another name"
-            ) from None
+        coordinator = begin(pbt, book, store, name, resume=resume, observers=observers, info={**provenance(train), **(info or {})})
         return _train(engine, train, coordinator, journal)
 
 
@@ -169,6 +159,42 @@ def resume(
     with Opened(journal, checkpoints, name) as (book, store):
         assert book is not None
         return _train(engine, train, Coordinator.resume(book, name, store, observers=observers, **changes), journal)
+
+
+def begin(
+    pbt: PBT,
+    journal: Journal | None,
+    checkpoints: Checkpoints,
+    name: str,
+    *,
+    resume: bool,
+    observers: Sequence[Observer] = (),
+    info: Mapping[str, Any],
+) -> Coordinator:
+    """Begins a run, or goes on with it.
+
+    Args:
+        pbt: The machine.
+        journal: Where events go.
+        checkpoints: Where weights go.
+        name: Name of the run.
+        resume: Whether to go on with it if the journal has it already; it must have been begun by the same machine.
+        observers: Are told each event.
+        info: Kept in the journal for people.
+
+    Raises:
+        SettingsError: If the journal has the run and it cannot be gone on with.
+    """
+    if resume and journal is not None and name in journal.runs():
+        _same(pbt, next(iter(events_of(journal, name))), name)
+        given = {key: getattr(pbt, key) for key in ("space", "exploit", "explore", "rescue")}
+        return Coordinator.resume(journal, name, checkpoints, observers=observers, **given)
+    try:
+        return Coordinator.start(pbt, journal, name, checkpoints, info=dict(info), observers=observers)
+    except JournalConflict:
+        raise SettingsError(
+            f"the journal already has a run {name!r}: go on with it by resume(...) or `lamarck resume`, or give another file or another name"
+        ) from None
 
 
 def load(journal: str | os.PathLike[str], checkpoint: str | None = None, *, name: str = "main") -> Any:
@@ -256,7 +282,12 @@ def _total(coordinator: Coordinator) -> int:
     return coordinator.pbt.settings.population_size * coordinator.pbt.settings.generations
 
 
-def _generations(interval: int, steps: int | None, generations: int | None) -> int:
+def generations_in(interval: int, steps: int | None, generations: int | None) -> int:
+    """Returns how many intervals a member trains, from one of two ways to say it.
+
+    Raises:
+        SettingsError: If none or both are given, or the steps are not a whole number of intervals.
+    """
     if (steps is None) == (generations is None):
         raise SettingsError(f"got steps={steps} and generations={generations}; give one of them")
     if generations is not None:

@@ -14,8 +14,9 @@ from lamarck.cli._text import Column, console, number, tables
 from lamarck.cli.counted import counted
 from lamarck.cli.errors import plain_warnings
 from lamarck.cli.read import JournalFile, RunName, read
-from lamarck.cli.resume import training_function
+from lamarck.cli.resume import trainer_of
 from lamarck.cli.schedule import Simplify, chosen, read_schedule
+from lamarck.engines import inline
 from lamarck.replays import Replay
 from lamarck.replays import replay as train_by
 
@@ -58,7 +59,9 @@ def replay(
     followed = chosen(history, member, simplify) if schedule is None else read_schedule(schedule)
     if schedule is not None and simplify is not None:
         raise SettingsError("--simplify is for the schedule of the run; --schedule gives another one: leave one of them out")
-    function = training_function(history, journal, train, cure=f"lamarck replay {shlex.quote(str(journal))} file.py:function")
+    made = trainer_of(history, journal, train, inline, f"lamarck replay {shlex.quote(str(journal))}")
+    if made.target is None:
+        raise SettingsError(f"{made.text!r} is a script, and a replay needs a training function; name one, as in train.py:train")
     into = journal.with_suffix(".replay.db") if into is None else into
     if into.resolve() == journal.resolve():
         raise SettingsError(f"--journal: {str(into)!r} holds the run that is replayed; give another file")
@@ -66,7 +69,7 @@ def replay(
     try:
         with plain_warnings(), counted("intervals") as tell:
             result = train_by(
-                function, history, schedule=followed, seeds=seeds, member=member, own=own, journal=into, workers=workers, on_progress=tell
+                made.train, history, schedule=followed, seeds=seeds, member=member, own=own, journal=into, workers=workers, on_progress=tell
             )
     except KeyboardInterrupt:
         print("\nstopped; what was reported is kept, and the same command goes on from there", file=sys.stderr)

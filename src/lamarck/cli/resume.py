@@ -15,14 +15,16 @@ from lamarck.cli.options import NO_FILES, NO_WORKERS, Files, Workers
 from lamarck.cli.read import JournalFile, RunName, read
 from lamarck.cli.run import counts, tell
 from lamarck.cli.signals import stoppable
-from lamarck.cli.target import ByName, Target, load_space
+from lamarck.cli.target import Target, load_space
+from lamarck.cli.trainer import Trainer, trainer
+from lamarck.engines import Engine
 from lamarck.history import History
 from lamarck.observers.guard import GuardObserver
 from lamarck.observers.progress import progress
 from lamarck.runs import resume as go_on
 from lamarck.space import Space
 
-__all__ = ["EXAMPLES", "resume", "training_function"]
+__all__ = ["EXAMPLES", "resume", "trainer_of"]
 
 EXAMPLES = """Examples:
 
@@ -60,38 +62,40 @@ def resume(
     info, guard = history.started.info, GuardObserver(history)
     if history.ended is None:
         begun = _begun(history, journal)
-        engine, written = workers.after(info).make(), list(files.after(info, begun).observers())
-        function = training_function(history, journal, train, cure=f"lamarck resume {shlex.quote(str(journal))} --train file.py:function")
-        changes = {} if Space.from_dict(history.started.space).resolved else {"space": _same_space(history, function.target, space, begun)}
+        made = trainer_of(history, journal, train, workers.after(info).make(), f"lamarck resume {shlex.quote(str(journal))} --train")
+        written = list(files.after(info, begun).observers())
+        changes = {} if Space.from_dict(history.started.space).resolved else {"space": _same_space(history, made.target, space, begun)}
         weights = checkpoints if checkpoints is not None else info.get("checkpoints")
         if checkpoints is None and weights is not None and "://" not in weights:
             weights = str(begun / weights)
         with plain_warnings(), stoppable(), live_page(journal, name, wanted=dashboard), progress(**counts(history)) as shown:
-            history = go_on(function, journal, checkpoints=weights, name=name, engine=engine, observers=[shown, guard, *written], **changes)
+            history = go_on(
+                made.train, journal, checkpoints=weights, name=name, engine=made.engine, observers=[shown, guard, *written], **changes
+            )
     tell(history, guard.findings, journal, name)
 
 
-def training_function(history: History, journal: Path, train: str | None, *, cure: str) -> ByName:
-    """Returns the training function of a run: a journal knows its name, not its code.
+def trainer_of(history: History, journal: Path, train: str | None, engine: Engine, command: str) -> Trainer:
+    """Returns what trains in a run: a journal knows its name, not its code.
 
     Args:
         history: The run.
         journal: Its journal.
-        train: The function as it was given, if it was.
-        cure: Command that gives it.
+        train: What trains, as it was given, if it was.
+        engine: Who provides workers.
+        command: What stands before it on the command line, to say how it is given.
 
     Raises:
         SettingsError: If it cannot be found.
     """
-    place = _begun(history, journal) if train is None else Path.cwd()
+    if train is not None:
+        return trainer(train, engine, Path.cwd())
     try:
-        function = Target.parse(str(history.started.info.get("train")) if train is None else train)
-        function.load_function(place)
+        return trainer(str(history.started.info.get("train")), engine, _begun(history, journal))
     except SettingsError as error:
-        if train is not None:
-            raise
-        raise SettingsError(f"the training function that the journal names cannot be found: {error}. Say where it is: {cure}") from None
-    return ByName(function, place)
+        raise SettingsError(
+            f"the training function that the journal names cannot be found: {error}. Say where it is: {command} file.py:function"
+        ) from None
 
 
 def _begun(history: History, journal: Path) -> Path:
@@ -100,7 +104,7 @@ def _begun(history: History, journal: Path) -> Path:
     return (journal.resolve().parent / str(info["folder"])).resolve() if "folder" in info else Path.cwd()
 
 
-def _same_space(history: History, function: Target, given: str | None, begun: Path) -> Space:
+def _same_space(history: History, function: Target | None, given: str | None, begun: Path) -> Space:
     """The space again, from Python, because a journal cannot hold its functions."""
     kept = history.started.info.get("space")
     folder = Path.cwd() if given is not None else begun

@@ -20,7 +20,8 @@ from lamarck.cli.live import Dashboard, live_page
 from lamarck.cli.options import NO_FILES, NO_WORKERS, Files, Workers
 from lamarck.cli.read import past
 from lamarck.cli.signals import stoppable
-from lamarck.cli.target import ByName, Target, load_space
+from lamarck.cli.target import load_space
+from lamarck.cli.trainer import trainer
 from lamarck.guards import Finding
 from lamarck.history import History
 from lamarck.observers.guard import GuardObserver
@@ -39,6 +40,8 @@ EXAMPLES = """Examples:
       --csv train.csv
   lamarck run train.py:train -n 24 --interval 500 --steps 10000 \\
       --gpus 0,1 --per-gpu 3 --tensorboard curves
+  lamarck run "script.py --depth 18" --space space.toml --interval 500 \\
+      --steps 10000 --workers 4
   lamarck run package.module:train --interval 500 --steps 10000 \\
       --exploit truncation:bottom=0.25,top=0.25 --max-lead none \\
       --journal runs/second.db
@@ -46,7 +49,9 @@ EXAMPLES = """Examples:
 
 
 def run(
-    train: Annotated[str, Parameter(help="The training function: path/file.py:function, or module:function.")],
+    train: Annotated[
+        str, Parameter(help="The training function: path/file.py:function, or module:function. Or a script, with its arguments in quotes.")
+    ],
     /,
     *,
     space: Annotated[
@@ -89,17 +94,16 @@ def run(
     Everything is written to the journal as it happens: Ctrl-C, a crash or a
     power cut loses nothing that was reported, and `lamarck resume` goes on.
     """
-    here, function = Path.cwd(), Target.parse(train)
-    engine = workers.make()
-    function.load_function(here)
-    found, source = load_space(space, function, here)
-    file = Path(f"{function.name.rpartition('.')[2]}.db") if journal is None else journal
+    here = Path.cwd()
+    made = trainer(train, workers.make(), here)
+    found, source = load_space(space, made.target, here)
+    file = Path(f"{made.stem}.db") if journal is None else journal
     settings: dict[str, Any] = {
         "exploit": None if exploit is None else exploits.parse(exploit),
         "explore": None if explore is None else explores.parse(explore),
     }
     info: dict[str, Any] = {
-        "train": function.text,
+        "train": made.text,
         "space": source,
         "folder": os.path.relpath(here, file.resolve().parent),
         "command": shlex.join(["lamarck", *tokens]),
@@ -110,7 +114,7 @@ def run(
     print(f"journal {file}, weights in {checkpoints or checkpoints_of(file, name)}", file=sys.stderr)
     with plain_warnings(), stoppable(), live_page(file, name, wanted=dashboard), progress(**counts(before)) as shown:
         history = begin(
-            ByName(function, here),
+            made.train,
             found,
             population_size=population,
             interval=interval,
@@ -126,7 +130,7 @@ def run(
             checkpoints=checkpoints,
             name=name,
             resume=resume,
-            engine=engine,
+            engine=made.engine,
             observers=[shown, guard, *written],
             info=info,
             **settings,

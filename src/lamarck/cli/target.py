@@ -156,13 +156,13 @@ class ByName:
         return Target.load_function, (self.target, self.folder)
 
 
-def load_space(source: str | None, train: Target, folder: Path) -> tuple[Space, str]:
+def load_space(source: str | None, train: Target | None, folder: Path) -> tuple[Space, str]:
     """Reads the search space.
 
     Args:
         source: A file that ends in ``.toml``, ``.json`` or ``.csv``; a Python target; or ``None`` for the name ``space`` beside the training
             function.
-        train: The training function.
+        train: The training function, or ``None`` for a script, beside which nothing can be looked for without running it.
         folder: What a relative path starts from.
 
     Returns:
@@ -173,7 +173,12 @@ def load_space(source: str | None, train: Target, folder: Path) -> tuple[Space, 
         SpaceError: If the file does not describe a space.
         TrainingError: If the module fails.
     """
+    if source is None and train is None:
+        raise SettingsError(
+            "a script needs the search space in a file: --space space.toml. If a training function was meant, name it as well: train.py:train"
+        )
     if source is None:
+        assert train is not None
         target = Target(train.place, "space", f"{train.place}:space")
         if "space" not in vars(target.module(folder)):
             raise SettingsError(

@@ -33,7 +33,7 @@ from lamarck.engines import _child as c
 from lamarck.engines.engine import Train
 from lamarck.types import Failure, Report
 
-__all__ = ["Processes"]
+__all__ = ["Processes", "shared"]
 
 logger = logging.getLogger("lamarck")
 
@@ -94,18 +94,30 @@ class Processes:
         """
         if coordinator.over:
             return
-        with _shared(coordinator) as location:
+        with shared(coordinator) as location:
             slots = self._slots(train, location, coordinator)
             _Pool(slots, coordinator, self.time_limit, self._context()).run()
         if coordinator.population.ended == "lost":
             raise PopulationLost("every member failed for good; the log shows the first failure")
 
-    def _slots(self, train: Train, location: str, coordinator: Coordinator) -> list[c.Assignment]:
+    def environments(self, members: int) -> list[dict[str, str]]:
+        """Returns what is set in the environment of each worker: its share of the cores, and its GPU.
+
+        Args:
+            members: Size of the population; there are never more workers.
+
+        Example:
+            >>> [place["CUDA_VISIBLE_DEVICES"] for place in Processes(gpus=("0", "1"), per_gpu=2, threads=1).environments(8)]
+            ['0', '1', '0', '1']
+        """
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
         shares = [gpu for _ in range(self.per_gpu) for gpu in self.gpus]
-        size = min(self.workers or len(shares) or cores, len(coordinator.population))
+        size = min(self.workers or len(shares) or cores, members)
         threads = self.threads or max(1, cores // size)
         limits = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
+        return [limits | ({"CUDA_VISIBLE_DEVICES": shares[i % len(shares)]} if shares else {}) for i in range(size)]
+
+    def _slots(self, train: Train, location: str, coordinator: Coordinator) -> list[c.Assignment]:
         try:
             pickled = pickle.dumps(train)
         except Exception as error:
@@ -119,11 +131,11 @@ class Processes:
                 checkpoints=location,
                 durable_every=coordinator.population.settings.durable_every or 1,
                 overlap=self.overlap,
-                environment=limits | ({"CUDA_VISIBLE_DEVICES": shares[i % len(shares)]} if shares else {}),
-                threads=threads,
+                environment=environment,
+                threads=int(environment["OMP_NUM_THREADS"]),
                 seed=coordinator.population.settings.seed,
             )
-            for i in range(size)
+            for environment in self.environments(len(coordinator.population))
         ]
 
     def _context(self) -> BaseContext:
@@ -139,7 +151,7 @@ class Processes:
 
 
 @contextmanager
-def _shared(coordinator: Coordinator) -> Iterator[str]:
+def shared(coordinator: Coordinator) -> Iterator[str]:
     """Gives a place for weights that all processes see; for a store in memory, a folder in memory for as long as the run lasts."""
     checkpoints = coordinator.checkpoints
     if checkpoints.location is not None:

@@ -62,11 +62,19 @@ class Run:
         coordinator: The run. Nobody else may use it from now on.
         location: Where workers find the checkpoints themselves, or ``None`` if they go through the server.
         lease: Seconds without a word after which a worker counts as lost.
+        reserve: Whether somebody may still be training what was handed out before, so that it waits for a lease; ``False`` where all workers
+            have ended with whoever kept the run.
         clock: Seconds that only run forward.
     """
 
     def __init__(
-        self, coordinator: Coordinator, *, location: str | None = None, lease: float = 60.0, clock: Callable[[], float] = time.monotonic
+        self,
+        coordinator: Coordinator,
+        *,
+        location: str | None = None,
+        lease: float = 60.0,
+        reserve: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.coordinator, self.location, self.lease = coordinator, location, lease
         self.population: Population = coordinator.population
@@ -80,7 +88,7 @@ class Run:
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
         # Who trained these when the server stopped may be training still: until a lease has passed nobody else gets them.
-        self._reserved: set[int] = set(self.population.standing)
+        self._reserved: set[int] = set(self.population.standing) if reserve else set()
         self._reserved_until = self._ticked + lease
         for member in self._reserved:
             coordinator.hold(_reserved(member), member)

@@ -67,20 +67,22 @@ class Service(Source):
                 self.refused[name] = str(error)
                 logger.error("run %r cannot go on here: %s", name, error)
 
-    def add(self, name: str, coordinator: Coordinator, *, direct: bool) -> Run:
+    def add(self, name: str, coordinator: Coordinator, *, direct: bool, reserve: bool = True) -> Run:
         """Serves a run that is there already.
 
         Args:
             name: What workers call it.
             coordinator: The run; nobody else may use it from now on.
             direct: Whether workers reach its checkpoints themselves; otherwise they go through the server, which keeps them in a folder.
+            reserve: Whether somebody may still be training what was handed out before; see `Run`.
 
         Raises:
             SettingsError: If the name is taken, or is none.
         """
         if not is_run_name(name) or name in self._runs:
             raise SettingsError(f"name: got {name!r}, which is {'taken' if name in self._runs else 'not a plain name'}; give another one")
-        self._runs[name] = run = Run(coordinator, location=coordinator.checkpoints.location if direct else None, lease=self.lease)
+        location = coordinator.checkpoints.location if direct else None
+        self._runs[name] = run = Run(coordinator, location=location, lease=self.lease, reserve=reserve)
         return run
 
     async def create(self, plan: Plan) -> bool:

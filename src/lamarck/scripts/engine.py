@@ -1,0 +1,148 @@
+"""An engine whose workers are scripts: each a process of its own that joins the run as it would join one on another machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import final
+
+from lamarck._errors import PopulationLost, SettingsError, TrainingError
+from lamarck.coordinator import Coordinator
+from lamarck.engines import Train
+from lamarck.engines.processes import Processes, shared
+from lamarck.server.app import app
+from lamarck.server.serve import background
+from lamarck.server.service import Service
+from lamarck.server.tokens import Tokens, add_token
+
+__all__ = ["Scripts"]
+
+logger = logging.getLogger("lamarck")
+
+_LEASE = 15.0
+"""Seconds after which a script that was killed without a word is given up. Its machine is this one, so nothing else keeps it from answering."""
+
+_STARTS = 3
+"""How often in a row a script may end without a report."""
+
+_GRACE = 10.0
+"""Seconds that scripts get to end in order."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scripts:
+    """Trains a population by a script that calls `lamarck.worker` or makes a `Client`.
+
+    The run is served on this machine's loopback address for as long as it lasts, and the scripts find it by their environment. A script that
+    ends before the run is over is started again, as long as something comes of it.
+
+    Args:
+        command: Program and arguments, e.g. ``(sys.executable, "train.py")``.
+        places: How many scripts at a time, on which GPUs, with how many threads: a `lamarck.Processes`. By default one.
+        folder: Where they run; by default here.
+
+    Raises:
+        SettingsError: If the places have a time limit, which only training functions can have.
+
+    Example:
+        >>> Scripts(command=("python", "train.py"), places=Processes(workers=4)).places.workers
+        4
+    """
+
+    command: Sequence[str]
+    places: Processes = field(default_factory=lambda: Processes(workers=1))
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.places.time_limit is not None:
+            raise SettingsError("time_limit: scripts have none; give a training function, as in train.py:train, whose process can be replaced")
+
+    def __call__(self, train: Train, coordinator: Coordinator) -> None:
+        """Trains until the run is over.
+
+        Args:
+            train: Not used: what trains is the script.
+            coordinator: The run.
+
+        Raises:
+            TrainingError: If the script cannot be started, or ends again and again without a report.
+            PopulationLost: If every member failed for good.
+        """
+        if coordinator.over:
+            return
+        environments = self.places.environments(len(coordinator.population))
+        with shared(coordinator), TemporaryDirectory(prefix="lamarck-") as empty:
+            token = add_token(Path(empty) / "tokens", "worker")  # others on this machine can reach the address, too
+            service = Service(Path(empty) / "none.db", lease=_LEASE)
+            try:
+                with background(app(service, tokens=Tokens(Path(empty) / "tokens")), stopping=service.stop) as url:
+                    service.add(coordinator.run, coordinator, direct=True, reserve=False)
+                    # A script that the server has left behind finds out soon: it was started for this run alone.
+                    joined = {"LAMARCK_URL": url, "LAMARCK_RUN": coordinator.run, "LAMARCK_TOKEN": token, "LAMARCK_PATIENCE": "20"}
+                    self._watch([environment | joined for environment in environments], coordinator)
+            finally:
+                service.close()
+        if coordinator.population.ended == "lost":
+            raise PopulationLost("every member failed for good; what the scripts said about it is above")
+
+    def _watch(self, environments: Sequence[Mapping[str, str]], coordinator: Coordinator) -> None:
+        """Keeps a script running in each place until the run is over."""
+        running: dict[int, subprocess.Popen[bytes]] = {}
+        fruitless = 0
+        heard = _heard(coordinator)
+        try:
+            while not coordinator.over:
+                for place, environment in enumerate(environments):
+                    process = running.get(place)
+                    if process is not None and process.poll() is None:
+                        continue
+                    if process is not None and not coordinator.over:
+                        now = _heard(coordinator)
+                        fruitless, heard = (0 if now > heard else fruitless + 1), now
+                        if fruitless >= _STARTS * len(environments):
+                            raise TrainingError(
+                                f"{shlex.join(self.command)} ended {fruitless} times in a row without a report, the last time with status "
+                                f"{process.returncode}; what it said is above"
+                            )
+                        logger.warning("a script ended with status %d before the run was over; it is started again", process.returncode)
+                    running[place] = self._start(environment)
+                time.sleep(0.05)
+            self._end(running, _GRACE)  # they hear that it is over, and end by themselves
+        finally:
+            for process in running.values():
+                if process.poll() is None:
+                    process.terminate()
+            self._end(running, _GRACE)
+            for process in running.values():
+                process.kill()
+                process.wait()
+
+    def _start(self, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        try:
+            # A session of its own: Ctrl-C is for us to answer, and they are asked to end in order.
+            return subprocess.Popen(  # noqa: S603 - it is the user's own command
+                list(self.command), cwd=self.folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        except OSError as error:
+            raise TrainingError(f"{self.command[0]!r} cannot be started: {error.strerror or error}") from None
+
+    @staticmethod
+    def _end(running: Mapping[int, subprocess.Popen[bytes]], seconds: float) -> None:
+        """Waits for all scripts to end, but not for ever."""
+        end = time.monotonic() + seconds
+        while any(process.poll() is None for process in running.values()) and time.monotonic() < end:
+            time.sleep(0.02)
+
+
+def _heard(coordinator: Coordinator) -> int:
+    """How much has come of the scripts: reports, and failures that were told."""
+    population = coordinator.population
+    return int(population.generations.sum()) + sum(member.failures for member in population.members)
