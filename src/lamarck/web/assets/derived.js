@@ -39,7 +39,9 @@ export class Derived {
       const { living, winning } = this;
       const { root, count } = this.#model;
       const shades = new Map(this.families.map((family, i) => [family.root, Math.min(i, OTHER)]));
-      return Uint8Array.from({ length: count }, (_, row) => (living[row] || winning[row] ? shades.get(root[row]) : EXTINCT));
+      const colour = new Uint8Array(count).fill(EXTINCT);
+      for (let row = 0; row < count; row++) if (living[row] || winning[row]) colour[row] = shades.get(root[row]);
+      return colour;
     });
   }
 

@@ -63,29 +63,28 @@ export class Tree {
     const make = () => Array.from({ length: EXTINCT + 1 }, () => new Path2D());
     const [rows, curves, pale] = [make(), make(), new Path2D()];
     const filtering = store.ranges.size > 0;
-    for (let member = 0; member < model.size; member++) {
-      const list = model.rows[member];
+    const strips = [...rows, pale];
+    const { member: memberOf, parent, previous, generation } = model;
+    // Of each member the open stretch of its row: its colour, where it began, and the generation that it has come to.
+    const [shade, from, until] = [new Int8Array(model.size).fill(-1), new Float64Array(model.size), new Float64Array(model.size)];
+    const flush = (member) => {
       const y = at.y(rowOf[member]);
-      let [target, from, until] = [null, 0, 0]; // neighbours of one colour are one stroke
-      const flush = () => {
-        target?.moveTo(from, y);
-        target?.lineTo(until, y);
-      };
-      for (let i = 0; i < list.length; i++) {
-        const row = list.data[i];
-        const shown = !filtering || store.passes(model, row);
-        const next = shown ? rows[colour[row]] : pale;
-        const copied = model.copied(row);
-        if (copied && shown) this.#curve(curves[colour[row]], at, row);
-        const end = at.x(model.generation[row] + 1);
-        if (next !== target || copied) {
-          flush();
-          [target, from] = [next, at.x(model.generation[row] + (copied ? BEND : 0))];
-        }
-        until = end;
+      strips[shade[member]].moveTo(from[member], y);
+      strips[shade[member]].lineTo(at.x(until[member]), y);
+    };
+    for (let row = 0; row < model.count; row++) {
+      const member = memberOf[row];
+      const shown = !filtering || store.passes(model, row);
+      const next = shown ? colour[row] : EXTINCT + 1;
+      const copied = parent[row] !== previous[row] && model.copied(row);
+      if (copied && shown) this.#curve(curves[colour[row]], at, row);
+      if (next !== shade[member] || copied) {
+        if (shade[member] >= 0) flush(member);
+        [shade[member], from[member]] = [next, at.x(generation[row] + (copied ? BEND : 0))];
       }
-      flush();
+      until[member] = generation[row] + 1;
     }
+    for (let member = 0; member < model.size; member++) if (shade[member] >= 0) flush(member);
     const thick = Math.min(7, Math.max(1, (0.5 * at.height) / at.ratio / Math.max(model.size, 4))) * at.ratio;
     const bend = Math.max(0.45 * thick, 0.7 * at.ratio);
     const veil = Math.min(0.6, Math.max(0.12, 400 / Math.max(1, model.copies))); // many extinct copies would hide what lives
