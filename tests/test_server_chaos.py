@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,7 @@ class Telling:
     def __call__(self, message):
         answer = self.remote(message)
         if isinstance(message, Report):
-            print(message.member, message.generation, message.value, flush=True)
+            os.write(1, f"{message.member} {message.generation} {message.value!r}\\n".encode())
         return answer
 
 def train(worker):
@@ -86,9 +86,9 @@ class Wire:
 
     def join(self, client):
         with suppress(OSError), client, socket.create_connection(("127.0.0.1", self.port), timeout=30) as server:
-            back = threading.Thread(target=self.pump, args=(server, client, 0.06, False), daemon=True)
+            back = threading.Thread(target=self.pump, args=(server, client, 0.1, False), daemon=True)
             back.start()
-            self.pump(client, server, 0.06, True)
+            self.pump(client, server, 0.1, True)
             back.join()
 
     def pump(self, source, target, chance, requests):
@@ -99,7 +99,7 @@ class Wire:
                     self.cut += 1
                     break
                 target.sendall(data)
-                if requests and not self.calm and b"/exchange" in data[:200] and self.dice.random() < 0.2:
+                if requests and not self.calm and b"/exchange" in data[:200] and self.dice.random() < 0.3:
                     self.repeated += 1
                     threading.Timer(self.dice.uniform(0, 1.5), self.again, [data]).start()
         for end in (source, target):
@@ -122,14 +122,14 @@ def test_a_service_under_fire():
     Path("server.py").write_text(SERVER)
     Path("client.py").write_text(CLIENT)
     wire = Wire(port, 3)
-    said = Path("said.txt")
+    number = count()
 
     def server():
         with Path("server.log").open("a") as log:
             return subprocess.Popen([sys.executable, "server.py", str(port), json.dumps(plan)], stdout=log, stderr=log)
 
     def client():
-        with said.open("a") as out, Path("client.log").open("a") as log:
+        with Path(f"said-{next(number)}.txt").open("w") as out, Path("client.log").open("a") as log:
             return subprocess.Popen([sys.executable, "client.py", wire.url], stdout=out, stderr=log)
 
     process, clients = server(), [client() for _ in range(CLIENTS)]
@@ -162,15 +162,14 @@ def test_a_service_under_fire():
         wire.listener.close()
     assert kills == deaths == KILLS, f"it was over after {kills} kills of the server and {deaths} of clients: give it more generations"
     assert codes == [0] * CLIENTS, [line for line in Path("client.log").read_text().splitlines() if "Error" in line]
-    assert wire.cut > KILLS
-    assert wire.repeated > KILLS
+    assert min(wire.cut, wire.repeated) >= KILLS // 2, "a weak chaos"
 
     with open_journal("chaos.db", readonly=True) as journal:
         events = list(events_of(journal, "chaos"))
     reports = [event.report for event in events if isinstance(event, Reported)]
     assert sorted(report.key for report in reports) == [(m, g) for m in range(MEMBERS) for g in range(GENERATIONS)], "twice, or not at all"
     kept = {report.key: report.value for report in reports}
-    told = [line.split() for line in said.read_text().splitlines()]
+    told = [line.split() for file in Path().glob("said-*.txt") for line in file.read_text().splitlines()]
     assert all(kept[int(member), int(generation)] == float(value) for member, generation, value in told), "an acknowledged report is lost"
     assert len(told) > len(reports) / 2
     assert isinstance(events[-1], Ended)

@@ -26,7 +26,7 @@ READING = ("GET", "HEAD")
 def test_random_questions_are_answered_as_the_document_says():
     schema = schemathesis.openapi.from_dict(document())
     asked, statuses = 0, {}
-    with served("s.db") as (service, url):
+    with served("s.db", lease=3600) as (service, url):
         create(url)
 
         def snapshot():
@@ -65,7 +65,7 @@ fields = st.dictionaries(st.sampled_from([*PLAN, "mode", "exploit", "explore", "
 
 @pytest.mark.slow
 def test_wrong_plans_and_wrong_messages_are_refused_and_change_nothing():
-    with served("s.db") as (service, url):
+    with served("s.db", lease=3600) as (service, url):
         create(url)
         lease = ask(url, "POST", "/v1/runs/a/exchange?worker=w").headers["Lamarck-Lease"]
         before = service.events("a")
@@ -105,7 +105,7 @@ failures = st.builds(
 
 @pytest.mark.slow
 def test_messages_go_over_the_wire_as_they_are_or_not_at_all():
-    with served("s.db") as (service, url):
+    with served("s.db", lease=3600) as (service, url):
         create(url, population_size=6, max_lead=None, generations=4, max_failures=1000)
 
         @given(message=reports | failures)

@@ -403,3 +403,19 @@ def test_a_damaged_checkpoint_makes_the_old_lease_void():
         assert [type(event) for event in events if isinstance(event, Reported | Assigned)].count(Reported) == 2
 
     asyncio.run(story())
+
+
+def test_whoever_has_hung_up_is_given_nothing():
+    async def story():
+        async def gone():
+            await asyncio.sleep(0.05)
+
+        with running(MemoryJournal(), population_size=1) as run:
+            lease = await run.exchange("a", None, None)
+            assert await asyncio.wait_for(run.exchange("b", None, None, wait=30.0, gone=gone), 5) is None
+            waiting = asyncio.create_task(run.exchange("c", None, None, wait=30.0, gone=lambda: asyncio.sleep(30)))
+            await asyncio.sleep(0.05)
+            await run.release("a", lease.token)
+            assert (await asyncio.wait_for(waiting, 5)).worker == "c"
+
+    asyncio.run(story())

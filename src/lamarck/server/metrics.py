@@ -35,6 +35,7 @@ class Metrics:
         self._seconds = Histogram(
             "lamarck_request_seconds", "From request to answer, waiting included", ["route"], buckets=_LATENCIES, registry=registry
         )
+        self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._runs = Gauge("lamarck_runs", "Runs that are not over", registry=registry)
         self._leases = Gauge("lamarck_leases", "Intervals that are being trained", registry=registry)
         self._journal = Gauge("lamarck_journal_bytes", "Size of the journal, with its log", registry=registry)
@@ -50,8 +51,12 @@ class Metrics:
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Counts a request."""
-        self._requests.labels(route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        known = self._known.get((route, status))
+        if known is None:  # looking labels up takes longer than counting
+            known = self._known[route, status] = self._requests.labels(route, str(status)), self._seconds.labels(route)
+        count, took = known
+        count.inc()
+        took.observe(seconds)
 
     def page(self, service: Service) -> Response:
         """Returns all numbers as Prometheus reads them."""

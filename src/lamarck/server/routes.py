@@ -11,23 +11,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lamarck import __version__, codec
-from lamarck._errors import LamarckError, ReportError, SettingsError
+from lamarck import __version__
+from lamarck._errors import LamarckError, SettingsError
+from lamarck.server.exchange import Exchange
 from lamarck.server.plan import Plan
 from lamarck.server.run import Run
 from lamarck.server.service import Service
-from lamarck.server.wire import body_of, error_answer, json_answer, json_of, name_in, number_in, problem, truth_in
-from lamarck.types import Ended, Failure, Report
+from lamarck.server.wire import body_of, error_answer, json_answer, json_of, number_in, problem, word_in
 
-__all__ = ["MAX_BODY", "MAX_WAIT", "explained", "missing", "run_routes"]
-
-MAX_BODY = 1 << 20
-"""Longest report, in bytes; the description of a run may be four times as long."""
-
-MAX_WAIT = 60.0
-"""Seconds that a worker may wait for an interval in one request."""
+__all__ = ["explained", "missing", "run_routes"]
 
 _PAGE = 10_000
+_MAX_PLAN = 4 << 20
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -60,29 +55,13 @@ def run_routes(service: Service) -> list[Route]:
         return json_answer({"runs": [_line(service.run(name)) for name in service.runs()], "refused": service.refused})
 
     async def created(request: Request) -> Response:
-        plan = Plan.of(json_of(await body_of(request, 4 * MAX_BODY)))
+        plan = Plan.of(json_of(await body_of(request, _MAX_PLAN)))
         new = await service.create(plan)
         where = {"Location": f"/v1/runs/{plan.name}"}
         return json_answer(_described(service.run(plan.name)), 201 if new else 200, where)
 
     async def described(request: Request) -> Response:
         return json_answer(_described(run_of(request)))
-
-    async def exchanged(request: Request) -> Response:
-        run, query = run_of(request), request.query_params
-        worker = name_in(query, "worker")
-        assert worker is not None
-        token, claim = name_in(query, "lease", optional=True), truth_in(query, "claim", True)
-        wait = number_in(query, "wait", 0.0, 0.0, MAX_WAIT)
-        data = await body_of(request, MAX_BODY)
-        message = _message(data) if data else None
-        answer = await run.exchange(worker, token, message, claim=claim, wait=wait)
-        if answer is None:
-            return Response(status_code=204)
-        if isinstance(answer, Ended):
-            return Response(codec.encode(answer), media_type="application/json")
-        headers = {"Lamarck-Lease": answer.token, "Lamarck-Lease-Seconds": f"{run.lease:g}"}
-        return Response(codec.encode(answer.interval), headers=headers, media_type="application/json")
 
     async def beaten(request: Request) -> Response:
         await run_of(request).heartbeat(*_holder(request))
@@ -110,11 +89,11 @@ def run_routes(service: Service) -> list[Route]:
         ("GET", "/{run}", described),
         ("GET", "/{run}/events", events),
         ("GET", "/{run}/state", state),
-        ("POST", "/{run}/exchange", exchanged),
         ("POST", "/{run}/heartbeat", beaten),
         ("POST", "/{run}/release", released),
     ]
     return [
+        Route("/v1/runs/{run}/exchange", Exchange(service), methods=["POST"]),  # first, because it is asked for most
         Route("/healthz", explained(_healthy), methods=["GET"]),
         *(Route(f"/v1/runs{path}", explained(handler), methods=[method]) for method, path, handler in table),
     ]
@@ -125,17 +104,7 @@ async def _healthy(request: Request) -> Response:
 
 
 def _holder(request: Request) -> tuple[str, str]:
-    worker, token = name_in(request.query_params, "worker"), name_in(request.query_params, "lease")
-    assert worker is not None
-    assert token is not None
-    return worker, token
-
-
-def _message(data: bytes) -> Report | Failure:
-    record = codec.decode(data)
-    if not isinstance(record, Report | Failure):
-        raise ReportError(f"got a {type(record).__name__}; a worker says a Report, a Failure, or nothing")
-    return record
+    return word_in(request.query_params, "worker"), word_in(request.query_params, "lease")
 
 
 def _line(run: Run) -> dict[str, Any]:

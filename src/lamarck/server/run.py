@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -28,6 +28,8 @@ __all__ = ["Answer", "Run"]
 Answer = Lease | Ended | None
 """What a worker is told: its next interval, that the run is over, or that there is nothing to train now."""
 
+Gone = Callable[[], Coroutine[Any, Any, None]]
+
 logger = logging.getLogger("lamarck.server")
 
 _MEMORY = 3600.0
@@ -41,7 +43,25 @@ _WAIT = object()
 class _Order:
     do: Callable[[], object]
     future: asyncio.Future[Any]
+    wait: float = 0.0
+    gone: Gone | None = None
     given_up: bool = False
+
+    def park(self) -> None:
+        """Waits, but not longer than was asked for, and not for somebody who is not there any more."""
+        loop = self.future.get_loop()
+        timer = loop.call_later(self.wait, self.give_up)
+        self.future.add_done_callback(lambda _: timer.cancel())
+        if self.gone is not None:
+            watch = asyncio.ensure_future(self.gone())
+            watch.add_done_callback(lambda _: self.give_up())
+            self.future.add_done_callback(lambda _: watch.cancel())
+
+    def give_up(self) -> None:
+        """Is told, when it has waited long enough, that there is nothing."""
+        self.given_up = True
+        if not self.future.done():
+            self.future.set_result(None)
 
 
 @final
@@ -94,7 +114,14 @@ class Run:
             coordinator.hold(_reserved(member), member)
 
     async def exchange(
-        self, worker: str, token: str | None, message: Report | Failure | None, *, claim: bool = True, wait: float = 0.0
+        self,
+        worker: str,
+        token: str | None,
+        message: Report | Failure | None,
+        *,
+        claim: bool = True,
+        wait: float = 0.0,
+        gone: Gone | None = None,
     ) -> Answer:
         """Takes in what a worker says and hands it its next interval; when this returns, both are on the disk.
 
@@ -104,6 +131,7 @@ class Run:
             message: What came of it, or ``None``.
             claim: Whether the worker wants another interval.
             wait: Seconds to wait for one, if there is none yet.
+            gone: Returns when the worker has hung up, and nobody would hear the answer.
 
         Raises:
             StaleReport: If the interval is not this worker's any more.
@@ -111,13 +139,10 @@ class Run:
             JournalError: If nothing can be written; then nothing has changed.
         """
         asked = _Asked(worker, token, message, claim, wait > 0)
-        order = self._order(lambda: self._exchange(asked))
+        order = self._order(lambda: self._exchange(asked), wait, gone)
         try:
-            async with asyncio.timeout(wait or None):
-                answer: Answer = await order.future
-                return answer
-        except TimeoutError:
-            return None
+            answer: Answer = await order.future
+            return answer
         finally:
             order.given_up = True
 
@@ -168,11 +193,11 @@ class Run:
 
     # ---- orders ------------------------------------------------------------------------------------------------------------------------------
 
-    def _order(self, do: Callable[[], object]) -> _Order:
+    def _order(self, do: Callable[[], object], wait: float = 0.0, gone: Gone | None = None) -> _Order:
         if self._stopped:
             raise ServiceError("the server is stopping; ask again in a moment")
         loop = asyncio.get_running_loop()
-        order = _Order(do, loop.create_future())
+        order = _Order(do, loop.create_future(), wait, gone)
         if not self._orders:
             loop.call_soon(loop.call_soon, self._batch)  # a turn later, when all who are being read have been heard
         self._orders.append(order)
@@ -202,6 +227,7 @@ class Run:
                 self._parked.extend(parked)
                 self._serve_parked(results)
                 answers.append(lambda: self._answer(results))
+                answers.extend(order.park for order in parked)
         except Exception as error:
             logger.error("nothing could be written, and nothing has changed: %s", error, exc_info=not isinstance(error, JournalError))
             self._leases, self._said, self._reserved = before

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -25,7 +24,7 @@ from lamarck._errors import (
     StaleReport,
 )
 
-__all__ = ["TooLarge", "body_of", "error_answer", "json_answer", "json_of", "name_in", "number_in", "problem", "truth_in"]
+__all__ = ["TooLarge", "body_of", "error_answer", "json_answer", "json_of", "number_in", "problem", "truth_in", "word_in"]
 
 _STATUS: tuple[tuple[type[LamarckError], int], ...] = (
     (NotAllowed, 403),
@@ -115,21 +114,19 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def name_in(query: QueryParams, name: str, *, optional: bool = False) -> str | None:
+def word_in(query: Mapping[str, str], name: str) -> str:
     """Returns a parameter that names something: 1 to 200 visible ASCII characters.
 
     Raises:
         SettingsError: If it is missing or of another form.
     """
     got = query.get(name)
-    if got is None and optional:
-        return None
     if got is None or not _WORD.fullmatch(got):
         raise SettingsError(f"{name}: got {got!r}; it must be 1 to 200 visible ASCII characters")
     return got
 
 
-def truth_in(query: QueryParams, name: str, default: bool) -> bool:
+def truth_in(query: Mapping[str, str], name: str, default: bool) -> bool:
     """Returns a parameter that is true or false.
 
     Raises:
@@ -141,7 +138,7 @@ def truth_in(query: QueryParams, name: str, default: bool) -> bool:
     return default if got is None else got == "true"
 
 
-def number_in(query: QueryParams, name: str, default: float, low: float, high: float) -> float:
+def number_in(query: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
     """Returns a parameter that is a number in a range.
 
     Raises:
