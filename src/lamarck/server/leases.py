@@ -11,7 +11,9 @@ from __future__ import annotations
 import secrets
 import zlib
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
+from itertools import count
 from typing import final
 
 from lamarck.population import Member
@@ -70,6 +72,7 @@ class Leases:
     def __init__(self) -> None:
         self._by_member: dict[int, Lease] = {}
         self._by_worker: dict[str, Lease] = {}
+        self._mine, self._granted = secrets.token_hex(4), count()  # no two grants have the same end, in any process
 
     def __len__(self) -> int:
         return len(self._by_member)
@@ -79,7 +82,7 @@ class Leases:
 
     def copy(self) -> Leases:
         """Returns the same leases in a table of their own."""
-        other = Leases()
+        other = copy(self)
         other._by_member, other._by_worker = self._by_member.copy(), self._by_worker.copy()
         return other
 
@@ -94,7 +97,8 @@ class Leases:
     def grant(self, worker: str, member: Member, *, deadline: float) -> Lease:
         """Gives a worker the standing interval of a member, instead of what it held."""
         assert member.interval is not None
-        return self.put(Lease(worker=worker, interval=member.interval, token=f"{fence(member)}-{secrets.token_hex(4)}", deadline=deadline))
+        token = f"{fence(member)}-{self._mine}{next(self._granted):x}"
+        return self.put(Lease(worker=worker, interval=member.interval, token=token, deadline=deadline))
 
     def put(self, lease: Lease) -> Lease:
         """Notes a lease; the worker holds nothing else from now on."""
