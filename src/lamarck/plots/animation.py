@@ -44,6 +44,9 @@ _SHARPEST = 110
 _FLASH = 6
 """Frames that the jump of a copy stays."""
 
+_JUMPS = 40
+"""Jumps on one picture, at most: the newest; more would hide everything else."""
+
 _APART = 12
 """Least difference, of 255, of a shade from the paper: Pillow takes nearer ones for each other."""
 
@@ -123,9 +126,10 @@ class _Track:
             first, last = (self.axes.transData.transform(ends) for ends in (self.first, self.last))
         return _Track(self.axes, first, last)
 
-    def at(self, part: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where each strand is when a part of it has gone by, ``float64[R, 2]``; a straight way, also on logarithmic axes."""
-        return np.asarray(self.first + part[:, None] * (self.last - self.first), dtype=np.float64)
+    def at(self, rows: NDArray[np.int64], part: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where some strands are when a part of each has gone by, ``float64[len(rows), 2]``; a straight way, also on logarithmic axes."""
+        first = self.first[rows]
+        return np.asarray(first + part[:, None] * (self.last[rows] - first), dtype=np.float64)
 
 
 @final
@@ -182,22 +186,28 @@ def _pictures(stage: _Stage, history: History, look: Look, frames: int, on_frame
     best = data.values(history, strands).best
     own = data.own_last(strands)
     copies = np.flatnonzero((own >= 0) & (strands.parent >= 0) & (strands.parent != own))
+    winning = np.flatnonzero(strands.winning)
     before = 0.0
     for frame in range(1, frames + 1):
         now = end * frame / frames
-        old, new = _gone(strands, before), _gone(strands, now)
+        rows = np.flatnonzero((strands.until > before) & (strands.start < now))  # those that have moved, a few of very many
+        rows = rows[np.argsort(strands.living[rows], kind="stable")]
         for track in tracks:
-            moved = (new > old) & np.isfinite(track.first + track.last).all(axis=1)
-            lines = np.stack([track.at(old), track.at(new)], axis=1)[moved]
-            for some in (~strands.living[moved], strands.living[moved]):
-                bundle_on(track.axes, renderer, lines[some], colour[moved][some], line_width(size))
+            lines = np.stack([track.at(rows, _gone(strands, rows, before)), track.at(rows, _gone(strands, rows, now))], axis=1)
+            there = np.isfinite(lines).all(axis=(1, 2))
+            for some in (there & ~strands.living[rows], there & strands.living[rows]):
+                _draw_lines(track.axes, renderer, lines[some], colour[rows[some]], line_width(size))
         kept = agg.copy_from_bbox(figure.bbox)
+        going = rows[strands.until[rows] >= now]
+        so_far = winning[strands.start[winning] < now]
+        recent = copies[(strands.start[copies] <= now) & (strands.start[copies] > now - _FLASH * end / frames)][-_JUMPS:]
         for track in tracks:
-            _draw_moving(track, renderer, strands, new, colour, look, size)
-            _draw_jumps(track, renderer, strands, own, copies, now, _FLASH * end / frames, look)
+            _draw_line(track, renderer, so_far, _gone(strands, so_far, now), look)
+            _draw_points(track, renderer, going, _gone(strands, going, now), colour, look, size)
+            _draw_jumps(track, renderer, track.last[own[recent]], track.first[recent], look)
         reached = best[best[:, 0] <= now]
-        so_far = f", best so far {reached[-1, 1]:.5g}" if len(reached) else ""
-        clock.set_text(f"population of {size}, step {now:,.0f} of {end:,.0f}{so_far}")
+        record = f", best so far {reached[-1, 1]:.5g}" if len(reached) else ""
+        clock.set_text(f"population of {size}, step {now:,.0f} of {end:,.0f}{record}")
         clock.draw(renderer)
         yield np.asarray(agg.buffer_rgba())[:, :, :3].copy()
         agg.restore_region(kept)
@@ -205,62 +215,57 @@ def _pictures(stage: _Stage, history: History, look: Look, frames: int, on_frame
         on_frame(frame, frames)
 
 
-def _gone(strands: data.Strands, now: float) -> NDArray[np.float64]:
-    """How much of each strand has gone by, ``float64[R]`` from 0 to 1."""
-    return np.clip((now - strands.start) / np.maximum(strands.until - strands.start, 1e-9), 0.0, 1.0)
-
-
-def bundle_on(axes: Axes, renderer: Any, lines: NDArray[np.float64], colour: NDArray[np.str_], width: float) -> None:
-    """Draws lines, given in pixels, onto a picture."""
-    for artist in bundle(axes, lines, colour, width, 2.0, cap="round", pixels=True):
-        _draw(artist, renderer)
+def _gone(strands: data.Strands, rows: NDArray[np.int64], now: float) -> NDArray[np.float64]:
+    """How much of some strands has gone by, from 0 to 1."""
+    start, until = strands.start[rows], strands.until[rows]
+    return np.clip((now - start) / np.maximum(until - start, 1e-9), 0.0, 1.0)
 
 
 def _draw(artist: Artist, renderer: Any) -> None:
+    """Draws what was given in pixels onto a picture, and forgets it."""
     artist.draw(renderer)
     artist.remove()
 
 
-def _draw_moving(
-    track: _Track, renderer: Any, strands: data.Strands, gone: NDArray[np.float64], colour: NDArray[np.str_], look: Look, size: int
-) -> None:
-    """The winner's line as far as it has come, and a point where each member is."""
-    axes, place = track.axes, track.at(gone)
-    identity = require("matplotlib.transforms", "plot", "Drawing an animation").IdentityTransform()
-    line = np.flatnonzero(strands.winning & (gone > 0))
-    corners = np.stack([track.first[line], place[line]], axis=1).reshape(-1, 2)
-    for artist in strong(axes, corners[:, 0], corners[:, 1], colour=look.families[0], paper=look.paper, width=2.2):
-        artist.set_transform(identity)
+def _draw_lines(axes: Axes, renderer: Any, lines: NDArray[np.float64], colour: NDArray[np.str_], width: float) -> None:
+    for artist in bundle(axes, lines, colour, width, 2.0, cap="round", pixels=True):
         _draw(artist, renderer)
-    going = (gone > 0) & ((gone < 1) | (strands.until == strands.until.max())) & np.isfinite(place).all(axis=1)
-    for shade in np.unique(colour[going]):
-        x, y = place[going & (colour == shade)].T
-        (points,) = axes.plot(
-            x, y, "o", color=str(shade), markersize=2.6 * line_width(size) + 1, markeredgecolor=look.paper, markeredgewidth=0.5
-        )
-        points.set_transform(identity)
+
+
+def _draw_line(track: _Track, renderer: Any, rows: NDArray[np.int64], gone: NDArray[np.float64], look: Look) -> None:
+    """The winner's line as far as it has come."""
+    corners = np.stack([track.first[rows], track.at(rows, gone)], axis=1).reshape(-1, 2)
+    for artist in strong(track.axes, corners[:, 0], corners[:, 1], colour=look.families[0], paper=look.paper, width=2.2):
+        artist.set_transform(_identity())
+        _draw(artist, renderer)
+
+
+def _draw_points(
+    track: _Track, renderer: Any, rows: NDArray[np.int64], gone: NDArray[np.float64], colour: NDArray[np.str_], look: Look, size: int
+) -> None:
+    """A point where each member is."""
+    place, ink = track.at(rows, gone), colour[rows]
+    there = np.isfinite(place).all(axis=1)
+    for shade in np.unique(ink[there]):
+        x, y = place[there & (ink == shade)].T
+        area = 2.6 * line_width(size) + 1
+        (points,) = track.axes.plot(x, y, "o", color=str(shade), markersize=area, markeredgecolor=look.paper, markeredgewidth=0.5)
+        points.set_transform(_identity())
         _draw(points, renderer)
 
 
-def _draw_jumps(
-    track: _Track,
-    renderer: Any,
-    strands: data.Strands,
-    own: NDArray[np.int64],
-    copies: NDArray[np.int64],
-    now: float,
-    while_: float,
-    look: Look,
-) -> None:
+def _draw_jumps(track: _Track, renderer: Any, left: NDArray[np.float64], taken: NDArray[np.float64], look: Look) -> None:
     """Where members have just copied: from what they left to what they took over."""
-    recent = copies[(strands.start[copies] <= now) & (strands.start[copies] > now - while_)]
-    ends = np.stack([track.last[own[recent]], track.first[recent]], axis=1)
+    ends = np.stack([left, taken], axis=1)
     ends = ends[np.isfinite(ends).all(axis=(1, 2))]
-    identity = require("matplotlib.transforms", "plot", "Drawing an animation").IdentityTransform()
     apart = np.concatenate([ends, np.full((len(ends), 1, 2), np.nan)], axis=1).reshape(-1, 2)
     for artist in (
         *track.axes.plot(*apart.T, color=look.ink, linewidth=0.9, linestyle=(0, (2, 1.5))),
         *track.axes.plot(ends[:, 1, 0], ends[:, 1, 1], "o", color="none", markeredgecolor=look.ink, markersize=6, markeredgewidth=0.9),
     ):
-        artist.set_transform(identity)
+        artist.set_transform(_identity())
         _draw(artist, renderer)
+
+
+def _identity() -> Any:
+    return require("matplotlib.transforms", "plot", "Drawing an animation").IdentityTransform()
