@@ -350,6 +350,32 @@ def test_the_ancestry_is_the_lineage(done, capsys):
     assert rows[-1].split()[2] == str(line[-1].step)
 
 
+def test_the_course_of_the_best_is_that_of_its_ancestry(done, capsys):
+    main(["show", "train.db"])
+    lines = capsys.readouterr().out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("Course of the best"))
+    best, lr, drop = (line.split() for line in lines[at + 2 : at + 5])
+    line = done.lineage()
+    assert best[:3] == ["best", "so", "far"]
+    assert best[4:] == [f"{max(r.value for r in done.generation(0)):.4g}", "to", f"{done.best.value:.4g}"]
+    assert len(best[3]) == 24
+    assert best[3][-1] == "▇"
+    assert lr[2:] == [f"{line[0].hparams['lr']:.4g}", "to", f"{line[-1].hparams['lr']:.4g},", "log", "scale"]
+    assert (drop[0], len(drop[1])) == ("drop", len(line))
+
+
+def test_of_a_large_population_the_best_are_shown_unless_all_are_asked_for(capsys):
+    main(["run", "train.py:train", "-n", "50", "--interval", "1", "--generations", "2", "--journal", "large.db"])
+    capsys.readouterr()
+    assert main(["show", "large.db"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("2/2 done") == 30
+    values = sorted((record.value for record in open_run("large.db").generation(1)), reverse=True)
+    assert f"and 20 more, {values[30]:.5g} to {values[-1]:.5g}; see all of them with --all" in out
+    assert main(["show", "large.db", "--all"]) == 0
+    assert capsys.readouterr().out.count("2/2 done") == 50
+
+
 def test_show_in_the_middle_of_a_run(monkeypatch, capsys):
     half(monkeypatch, RUN, reports=6)
     capsys.readouterr()

@@ -16,7 +16,9 @@ from lamarck.types import HParams
 
 __all__ = ["Column", "configuration", "console", "number", "sparkline", "tables"]
 
-_BARS = "▁▂▃▄▅▆▇█"
+_BARS = "▁▂▃▄▅▆▇"
+"""None as high as the line: rows that stand on each other would become one block."""
+
 _WIDE = 400
 """Columns to write when the output is not a terminal: whoever reads it decides what to cut off."""
 
@@ -116,7 +118,7 @@ def sparkline(values: Sequence[float], low: float, high: float, *, width: int = 
 
     Example:
         >>> sparkline([0.0, 0.5, float("nan"), 1.0], 0.0, 1.0)
-        '▁▅·█'
+        '▁▄·▇'
     """
     count = len(values)
     bars = min(width, count)

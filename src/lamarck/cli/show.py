@@ -6,8 +6,10 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -18,9 +20,10 @@ from lamarck.diversity import diversity, takeover
 from lamarck.guards import findings_of
 from lamarck.history import History
 from lamarck.observers.progress import clock_text, counted
+from lamarck.plots.data import values as values_of
 from lamarck.plots.data import window
 from lamarck.population import Member, Population, Record
-from lamarck.space import Constant, Space
+from lamarck.space import Constant, Float, Int, Space
 from lamarck.types import Failure
 
 __all__ = ["EXAMPLES", "show"]
@@ -29,6 +32,7 @@ EXAMPLES = """Examples:
 
   lamarck show train.db
   watch --color lamarck show train.db
+  lamarck show large.db --all
 """
 
 _ANCESTRY = 30
@@ -43,7 +47,20 @@ _LATEST = 5
 _ABSENT = object()
 
 
-def show(journal: JournalFile, /, *, name: RunName = "main") -> None:
+_MOST = 40
+"""Members that are shown; of more, the best three quarters of that."""
+
+_COURSE = 24
+"""Characters of the course of a number over the whole run."""
+
+
+def show(
+    journal: JournalFile,
+    /,
+    *,
+    everybody: Annotated[bool, Parameter(name="--all", help="Show all members, however many there are.", negative=())] = False,
+    name: RunName = "main",
+) -> None:
     """Show the members, the best and its ancestry, and what variety is left.
 
     Works while the run is going on.
@@ -52,15 +69,17 @@ def show(journal: JournalFile, /, *, name: RunName = "main") -> None:
     space = Space.from_dict(history.started.space)
     names = [name for name in space if not isinstance(space[name], Constant)]
     out = console()
-    for part in _parts(history, population, journal, names, out.width):
+    for part in _parts(history, population, journal, names, out.width, len(population) if everybody else _MOST):
         out.print(part)
 
 
-def _parts(history: History, population: Population, journal: Path, names: Sequence[str], width: int) -> Iterator[RenderableType]:
+def _parts(history: History, population: Population, journal: Path, names: Sequence[str], width: int, most: int) -> Iterator[RenderableType]:
     yield _header(history, population, journal)
     yield ""
-    yield from _members(history, population, names, width)
+    yield from _members(history, population, names, width, most)
     if population.best is not None:
+        yield ""
+        yield from _course(history, width)
         yield ""
         yield from _ancestry(history.lineage(), names, width)
         yield ""
@@ -125,18 +144,20 @@ def _age(journal: Path) -> float:
 # ---- the members -----------------------------------------------------------------------------------------------------------------------------
 
 
-def _members(history: History, population: Population, names: Sequence[str], width: int) -> Iterator[RenderableType]:
-    """All members, best first."""
+def _members(history: History, population: Population, names: Sequence[str], width: int, most: int) -> Iterator[RenderableType]:
+    """The members, best first."""
     low, high = window(np.array([record.value if record.finite else math.nan for record in history.records]))
     records = {member.id: history.member(member.id) for member in population.members}
     newest = {i: mine[-1] if mine else None for i, mine in records.items()}
     members = sorted(population.members, key=lambda member: -last.fitness if (last := newest[member.id]) else math.inf)
+    left = members[3 * most // 4 :] if len(members) > most else []
+    members = members[: len(members) - len(left)]
     best = None if population.best is None else population.best.member
     hparams = [last.hparams if (last := newest[member.id]) else population.initial[member.id] for member in members]
     columns = [
         Column(title="member", cells=[f"★ {member.id}" if member.id == best else str(member.id) for member in members]),
         Column(title="value", cells=[f"{last.value:.5g}" if (last := newest[member.id]) else "" for member in members]),
-        Column(title="over time", cells=[sparkline([r.value for r in records[member.id]], low, high) for member in members], right=False),
+        Column(title="over time", cells=[_bars([r.value for r in records[member.id]], low, high) for member in members], right=False),
         Column(title="generations", cells=[_state(member, newest[member.id], history) for member in members], right=False),
         Column(title="from", cells=[_origin(newest[member.id]) for member in members], right=False),
         Column(title="founder", cells=[str(history.founders[last.key][0]) if (last := newest[member.id]) else "" for member in members]),
@@ -144,6 +165,14 @@ def _members(history: History, population: Population, names: Sequence[str], wid
     ]
     styles = ["green" if member.id == best else "dim" if member.retired else "" for member in members]
     yield from tables(columns, width, styles=styles)
+    if left:
+        lowest, highest = left[-1], left[0]
+        ends = " to ".join(f"{last.value:.5g}" if (last := newest[member.id]) else "no value" for member in (highest, lowest))
+        yield Text(f"and {len(left)} more, {ends}; see all of them with --all", style="dim")
+
+
+def _bars(values: Sequence[float], low: float, high: float, *, width: int = 16) -> Text:
+    return Text(sparkline(values, low, high, width=width), style="cyan")
 
 
 def _state(member: Member, newest: Record | None, history: History) -> str:
@@ -168,6 +197,29 @@ def _origin(record: Record | None) -> str:
 
 
 # ---- the best --------------------------------------------------------------------------------------------------------------------------------
+
+
+def _course(history: History, width: int) -> Iterator[RenderableType]:
+    """How the best value so far has grown, and each numeric hyperparameter on the way to it, over the range that the space allows."""
+    corners = values_of(history).best
+    steps = np.linspace(corners[0, 0], corners[-1, 0], _COURSE)
+    best = corners[np.searchsorted(corners[:, 0], steps, side="right") - 1, 1]
+    line, space = history.lineage(), Space.from_dict(history.started.space)
+    low, high = sorted((float(best[0]), float(best[-1])))
+    rows: list[tuple[str, Text, str]] = [("best so far", _bars(best.tolist(), low, high, width=_COURSE), f"{best[0]:.4g} to {best[-1]:.4g}")]
+    for name in space:
+        parameter = space[name]
+        if isinstance(parameter, Float | Int):
+            given = [record.hparams.get(name) for record in line]
+            unit = [math.nan if value is None else parameter.to_unit(value) for value in given]  # type: ignore[arg-type]
+            ends = [number(value) for value in (given[0], given[-1]) if value is not None]
+            rows.append((name, _bars(unit, 0.0, 1.0, width=_COURSE), " to ".join(ends) + (", log scale" if parameter.log else "")))
+    columns = [
+        Column(title="", cells=[row[0] for row in rows]),
+        Column(title="", cells=[row[1] for row in rows], right=False),
+        Column(title="from first to last", cells=[row[2] for row in rows], right=False),
+    ]
+    yield from tables(columns, width, title="Course of the best")
 
 
 def _ancestry(line: Sequence[Record], names: Sequence[str], width: int) -> Iterator[RenderableType]:
