@@ -4,7 +4,7 @@ Three pure functions say how one member begins, trains and is judged; they are c
 are one call. Members are judged by their loss on 797 images that nobody trains on. Needs lamarck[jax] and scikit-learn.
 
     python examples/jax_vectorised.py
-    lamarck run examples/jax_vectorised.py:train --interval 100 --generations 15 --mode min
+    lamarck run examples/jax_vectorised.py:train --interval 100 --generations 15 --mode min --engine vectorised
 """
 
 from __future__ import annotations

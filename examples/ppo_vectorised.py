@@ -4,7 +4,7 @@
 members are judged by 16 other episodes. CartPole counts as solved at a mean return of 475. Needs lamarck[torch] and gymnasium.
 
     python examples/ppo_vectorised.py
-    lamarck run examples/ppo_vectorised.py:train --interval 5 --generations 15
+    lamarck run examples/ppo_vectorised.py:train --interval 5 --generations 15 --engine vectorised
 """
 
 from __future__ import annotations

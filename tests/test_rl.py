@@ -346,6 +346,15 @@ def test_settings_out_of_range_are_refused(changes, message):
         task_for(envs.CartPole(), **changes)
 
 
+@pytest.mark.parametrize("env", [envs.CartPole(), envs.Acrobot(), envs.Pendulum()], ids=lambda env: type(env).__name__)
+def test_training_never_waits_for_the_device(env):
+    """On a device whose tensors have shapes and no numbers, whatever asks for a number raises."""
+    task = task_for(env, device="meta")
+    state = task.fit(task.init(np.arange(3)), intervals([0, 1, 2]))
+    assert {column.device.type for column in state.values()} == {"meta"}
+    assert state["agent"].shape == trained(task_for(env), [0, 1, 2], generations=0)["agent"].shape
+
+
 RUN = {"population_size": 4, "interval": 2, "generations": 3, "seed": 1, "exploit": lk.exploit.Truncation(bottom=0.5, top=0.5)}
 SPACE = lk.Space(lr=lk.Float(1e-3, 1e-1, log=True), one_minus_gae_lambda=lk.Float(0.01, 0.5, log=True))
 
