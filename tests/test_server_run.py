@@ -419,3 +419,21 @@ def test_whoever_has_hung_up_is_given_nothing():
             assert (await asyncio.wait_for(waiting, 5)).worker == "c"
 
     asyncio.run(story())
+
+
+def test_those_who_wait_go_on_waiting_when_nothing_can_be_written():
+    async def story():
+        disk = Disk()
+        with running(disk, population_size=2) as run:
+            a, b = await run.exchange("a", None, None), await run.exchange("b", None, None)
+            waiting = asyncio.create_task(run.exchange("c", None, None, wait=10.0))
+            assert await run.exchange("a", a.token, report(a), claim=False) is None
+            disk.full = True
+            with pytest.raises(JournalError):
+                await run.exchange("b", b.token, report(b), claim=False)
+            assert not waiting.done()
+            disk.full = False
+            assert await run.exchange("b", b.token, report(b), claim=False) is None
+            assert (await asyncio.wait_for(waiting, 5)).interval.generation == 1
+
+    asyncio.run(story())

@@ -213,7 +213,7 @@ class Run:
 
     def _batch(self) -> None:
         orders, self._orders = self._orders, []
-        before = self._leases.copy(), self._said.copy(), self._reserved.copy()
+        before = self._leases.copy(), self._said.copy(), self._reserved.copy(), self._parked.copy()
         parked, results = list[_Order](), list[tuple[_Order, object]]()
         try:
             with self.coordinator.batch() as answers:
@@ -230,8 +230,7 @@ class Run:
                 answers.extend(order.park for order in parked)
         except Exception as error:
             logger.error("nothing could be written, and nothing has changed: %s", error, exc_info=not isinstance(error, JournalError))
-            self._leases, self._said, self._reserved = before
-            self._parked = deque(order for order in self._parked if order not in parked)
+            self._leases, self._said, self._reserved, self._parked = before
             self._answer([(order, error) for order in orders])
 
     def _serve_parked(self, results: list[tuple[_Order, object]]) -> None:
