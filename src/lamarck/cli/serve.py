@@ -96,6 +96,7 @@ def serve(
         from lamarck.server.app import app
         from lamarck.server.metrics import Metrics
         from lamarck.server.service import Service
+        from lamarck.web.fetching import fetch_command
         from lamarck.web.live import page_routes
 
         metrics = Metrics()
@@ -103,7 +104,8 @@ def serve(
             for plan in plans:
                 asyncio.run(service.create(plan))
             _welcome(service, url, known, secret=scheme == "https" or _is_this_machine(host))
-            application = app(service, tokens=known, metrics=metrics, routes=page_routes(service), max_checkpoint=limit)
+            pages = page_routes(service, fetch=lambda name: fetch_command(journal, name))
+            application = app(service, tokens=known, metrics=metrics, routes=pages, max_checkpoint=limit)
             try:
                 listen(application, listener, stopping=service.stop, certificate=certificate, key=key)
             except KeyboardInterrupt:
