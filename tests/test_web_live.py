@@ -14,13 +14,18 @@ from axe_playwright_python.sync_playwright import Axe
 
 import lamarck as lk
 import shown
+from http_engine import ask, create
 from lamarck import codec
 from lamarck.journal import open_journal
+from lamarck.server.app import app
 from lamarck.server.serve import background
+from lamarck.server.service import Service
 from lamarck.server.tokens import Tokens, add_token
 from lamarck.space import Float, Space
+from lamarck.testing.engine import train
 from lamarck.types import Assigned, Interval, Report, Reported, Retired, Started
 from lamarck.web.dashboard import dashboard, viewer
+from lamarck.web.live import page_routes
 from lamarck.web.readonly import JournalSource
 from test_web_report import PICTURES, picture
 
@@ -352,9 +357,19 @@ def test_a_run_of_this_process_is_followed_to_its_end(open_page):
         assert "Lower is better" in page.locator("#summary").inner_text()
 
 
-def test_the_page_stands_beside_other_routes():
-    """As the service mounts it."""
-    source = JournalSource("run.db")
-    with background(viewer(source), stopping=source.stop) as url, urlopen(url, timeout=10) as answer:
-        assert answer.status == 200
-    source.close()
+@pytest.mark.browser
+def test_the_page_of_a_service_says_who_trains_and_who_is_lost(open_page):
+    """One worker trains and goes; another takes an interval and is never heard of again."""
+    service = Service("s.db", lease=1.5)
+    with background(app(service, routes=page_routes(service)), stopping=service.stop) as url:
+        assert create(url).status == 201
+        page = open_page(url)
+        ask(url, "POST", "/v1/runs/a/exchange?worker=silent")
+        states = page.locator("#members td.state")
+        page.locator("#members td.state", has_text="training").wait_for()
+        page.locator("#members td.state", has_text="lost").wait_for()
+        train(lk.connect(url, run="a"))
+        drawn(page, 9)
+        assert states.all_inner_texts() == ["done"] * 3
+        assert page.title() == "a – Lamarck"
+    service.close()

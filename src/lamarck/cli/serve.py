@@ -17,8 +17,6 @@ from lamarck.cli.plans import read_plan
 from lamarck.cli.signals import stoppable
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
-
     from lamarck.server.service import Service
     from lamarck.server.tokens import Tokens
 
@@ -99,12 +97,15 @@ def serve(
         from lamarck.web.fetching import fetch_command
         from lamarck.web.live import page_routes
 
+        def fetch(name: str) -> str:
+            return fetch_command(journal, name, None if checkpoints is None else f"{checkpoints.rstrip('/')}/{name}")
+
         metrics = Metrics()
         with closing(Service(journal, shared=checkpoints, lease=lease, observers=[metrics.observe])) as service:
             for plan in plans:
                 asyncio.run(service.create(plan))
             _welcome(service, url, known, secret=scheme == "https" or _is_this_machine(host))
-            pages = page_routes(service, fetch=lambda name: fetch_command(journal, name))
+            pages = page_routes(service, fetch=fetch)
             application = app(service, tokens=known, metrics=metrics, routes=pages, max_checkpoint=limit)
             try:
                 listen(application, listener, stopping=service.stop, certificate=certificate, key=key)
@@ -126,17 +127,14 @@ def _welcome(service: Service, url: str, tokens: Tokens | None, *, secret: bool)
 def _show(journal: Path, tokens: Tokens | None, url: str, listen: object) -> None:
     if not journal.is_file():
         raise JournalError(f"{journal}: there is no journal of that name to show")
-    from lamarck.server.app import guarded
-    from lamarck.web.fetching import fetch_command
-    from lamarck.web.live import page_routes
+    from lamarck.web.dashboard import viewer
     from lamarck.web.readonly import JournalSource
 
     assert callable(listen)
     with closing(JournalSource(journal)) as source:
-        page: Starlette = guarded(page_routes(source, fetch=lambda name: fetch_command(journal, name)), tokens)
         print(f"page: {url}" + ("" if tokens is None else "/?token=TOKEN"), file=sys.stderr)
         try:
-            listen(page, source.stop)
+            listen(viewer(source, tokens=tokens), source.stop)
         except KeyboardInterrupt:
             return
 

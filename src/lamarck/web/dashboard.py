@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 
-from lamarck.server.guard import Guard
+from lamarck.server.app import guarded
 from lamarck.server.serve import background
 from lamarck.server.tokens import Tokens
 from lamarck.web.fetching import fetch_command
@@ -27,8 +26,7 @@ def viewer(source: JournalSource, *, tokens: Tokens | None = None) -> Starlette:
         source: The journal.
         tokens: Who may look; ``None`` lets everybody on this machine, and nobody from elsewhere.
     """
-    routes = page_routes(source, fetch=lambda run: fetch_command(source.journal, run))
-    return Starlette(routes=routes, middleware=[Middleware(Guard, tokens=tokens)])
+    return guarded(page_routes(source, fetch=lambda run: fetch_command(source.journal, run)), tokens)
 
 
 @contextmanager

@@ -17,8 +17,12 @@ from lamarck.types import Key, Started, Value
 __all__ = ["Columns", "State", "axes", "description", "final_states", "member_states"]
 
 
-def description(started: Started) -> dict[str, Any]:
+def description(started: Started, name: str = "a run") -> dict[str, Any]:
     """Returns what a run is: all that the views have to know before its first report.
+
+    Args:
+        started: Its first event.
+        name: What it is called if the journal does not know the training function.
 
     Example:
         >>> from lamarck.types import Settings
@@ -31,7 +35,7 @@ def description(started: Started) -> dict[str, Any]:
     """
     settings, info = started.settings, started.info
     return {
-        "title": str(info.get("train", "a run")),
+        "title": str(info.get("train", name)),
         "size": settings.population_size,
         "interval": settings.interval,
         "generations": settings.generations,

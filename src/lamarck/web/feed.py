@@ -24,6 +24,7 @@ class Feed:
 
     Args:
         first: The run's first event, as the journal has it.
+        name: Name of the run.
         clock: Seconds that only ever grow, for the time left.
 
     Attributes:
@@ -39,18 +40,18 @@ class Feed:
         >>> from lamarck.types import Settings
         >>> pbt = PBT(space=Space(h=Float(0.0, 1.0)), settings=Settings(population_size=4, interval=1, generations=3))
         >>> first, *rest = map(codec.encode, simulate(pbt, lambda interval, state: (interval.hparams["h"], None)))
-        >>> feed = Feed(first)
+        >>> feed = Feed(first, "main")
         >>> feed.add(rest)
         >>> state = feed.state(["done"] * 4)
         >>> state["done"], state["total"], state["ended"], len(feed.columns)
         (12, 12, 'generations', 12)
     """
 
-    def __init__(self, first: bytes, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, first: bytes, name: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         started = codec.decode_event(first)
         assert isinstance(started, Started), "a journal begins with 'Started'"
         self.identity = hashlib.sha256(first).hexdigest()[:16]
-        self.description = description(started)
+        self.description = description(started, name)
         self.columns = Columns(started)
         self.seen = 1
         self.population: Population = apply(None, started)

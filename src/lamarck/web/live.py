@@ -8,6 +8,7 @@ import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, final
 
 from starlette.requests import Request
@@ -34,6 +35,9 @@ _GATHER = 0.25
 
 _SILENCE = 15.0
 """Seconds after which a word is sent that means nothing, so that nobody on the way takes the connection for dead."""
+
+_LOOK = 1.0
+"""Seconds between two looks at who is training: that somebody was lost is no event."""
 
 _PATIENCE = 20.0
 """How many times longer than the summary took the next one waits."""
@@ -148,7 +152,7 @@ class _Channel:
     @classmethod
     async def opened(cls, source: Source, run: str, fetch: str | None) -> _Channel:
         first, *rest = await asyncio.to_thread(source.events, run)
-        feed = Feed(first)
+        feed = Feed(first, run)
         await asyncio.to_thread(feed.add, rest)  # a long past is folded beside the event loop
         feed.mark()
         return cls(source, run, feed, fetch)
@@ -189,7 +193,8 @@ class _Channel:
                 sent += len(batch["member"])
                 yield _message("rows", batch, f"{feed.identity}.{sent}")
                 await asyncio.sleep(0)
-            yield _message("state", feed.state([member.state for member in self._source.members(self._run)]))
+            members = [member.state for member in self._source.members(self._run)]
+            yield _message("state", feed.state(members))
             at, words = await self._summary()
             if at != told:
                 told = at
@@ -197,11 +202,14 @@ class _Channel:
             if self.closed:
                 return
             await asyncio.sleep(_GATHER)
-            while not changed.is_set() and not self.closed:
-                try:
-                    await asyncio.wait_for(changed.wait(), _SILENCE)
-                except TimeoutError:
+            quiet = 0.0
+            while not changed.is_set() and not self.closed and members == [member.state for member in self._source.members(self._run)]:
+                if quiet >= _SILENCE:
+                    quiet = 0.0
                     yield ": still here\n\n"
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), _LOOK)
+                quiet += _LOOK
 
     async def _summary(self) -> tuple[int, dict[str, Any]]:
         """The run in words, and at which event that was; made anew as often as it costs little, and at the end."""
