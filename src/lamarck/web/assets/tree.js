@@ -122,7 +122,7 @@ export class Tree {
     context.stroke(path);
     const tip = new Path2D();
     const newest = line.at(-1);
-    tip.arc(at.x(model.generation[newest] + 1), at.y(model.derived.rowOf[model.member[newest]]), Math.max(2.5 * at.ratio, 1.6 * width), 0, 7);
+    tip.arc(at.x(model.generation[newest] + 1), at.y(model.derived.rowOf[model.member[newest]]), Math.min(5, Math.max(2.5, (1.6 * width) / at.ratio)) * at.ratio, 0, 7);
     context.fillStyle = ink;
     context.fill(tip);
   }
