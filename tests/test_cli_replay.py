@@ -182,7 +182,8 @@ def test_replay_with_workers_that_is_stopped_goes_on_where_it_was(history, capsy
 
 
 def reports() -> int:
-    if not Path("train.replay.db").exists():
+    try:
+        with open_journal("train.replay.db", readonly=True) as journal:
+            return sum(json.loads(event)["$type"] == "Reported" for name in journal.runs() for event in journal.read(name))
+    except lk.JournalError:  # not yet
         return 0
-    with open_journal("train.replay.db", readonly=True) as journal:
-        return sum(json.loads(event)["$type"] == "Reported" for name in journal.runs() for event in journal.read(name))

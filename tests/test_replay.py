@@ -20,12 +20,14 @@ import lamarck as lk
 from lamarck import Piece, Schedule
 from lamarck.coordinator import events_of
 from lamarck.demos.toy import OPTIMUM, Toy
+from lamarck.follow import Follower, machine_of
 from lamarck.integrations.torch import set_hparams
 from lamarck.journal import open_journal
+from lamarck.population import replay as fold
 from lamarck.replays import Replay, Replayed
 from lamarck.testing.engine import SPACE, sometimes_raises, train
 from lamarck.testing.simulation import simulate
-from lamarck.types import Settings
+from lamarck.types import Ended, Settings
 from lamarck.verify import verify
 
 TOY = lk.Space(h0=lk.Float(0.0, 1.0), h1=lk.Float(0.0, 1.0))
@@ -341,6 +343,41 @@ def test_a_lost_checkpoint_does_not_end_in_another_schedule(found, tmp_path):
     assert not result.exact
     assert not result.again.complete
     assert "its checkpoint was lost" in str(result)
+
+
+def test_a_follower_is_one_member_with_a_seed_for_each_generation():
+    schedule = Schedule((Piece(0, 4, {"h": 0.5}),))
+    with pytest.raises(lk.SettingsError, match="population_size: got 2; a schedule is followed by 1"):
+        Follower(settings=Settings(population_size=2, interval=2, generations=2), schedule=schedule)
+    with pytest.raises(lk.SettingsError, match="seeds: got 1 for 2 generations; give one for each, or none"):
+        Follower(settings=Settings(population_size=1, interval=2, generations=2), schedule=schedule, seeds=(7,))
+
+
+def test_a_replays_machine_comes_from_its_journal_and_cannot_be_changed(found):
+    started = lk.replay(train, found, seeds=1, own=False).fresh[0].history.started
+    machine = machine_of(started)
+    assert isinstance(machine, Follower)
+    assert machine.schedule == found.schedule()
+    assert isinstance(machine_of(found.started), lk.PBT)
+    with pytest.raises(lk.SettingsError, match=r"got \['explore'\]; a run that follows a schedule has nothing"):
+        machine_of(started, explore=lk.explore.Keep())
+
+
+def test_reports_that_come_twice_or_late_change_nothing():
+    """After the end by a value that is not finite, too."""
+    follower = Follower(settings=Settings(population_size=1, interval=2, generations=3), schedule=Schedule((Piece(0, 6, {"h": 0.5}),)))
+    events = list(follower.init())
+    events += follower.decide(fold(events), 0)
+    report = lk.Report(member=0, generation=0, step=2, value=1.0, checkpoint="a")
+    events += follower.report(fold(events), report)
+    assert follower.report(fold(events), report) == ()
+    assert follower.next(fold(events)) == 0
+    events += follower.decide(fold(events), 0)
+    with pytest.raises(lk.StaleReport):
+        follower.report(fold(events), lk.Report(member=0, generation=2, step=6, value=1.0, checkpoint="c"))
+    events += follower.report(fold(events), lk.Report(member=0, generation=1, step=4, value=float("inf"), checkpoint="b"))
+    assert events[-1] == Ended(reason="lost")
+    assert follower.next(fold(events)) is None
 
 
 def test_the_journal_holds_the_schedule_as_it_is_written_elsewhere(found):

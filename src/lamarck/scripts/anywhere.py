@@ -33,6 +33,7 @@ def worker(
     ``LAMARCK_URL``          the server to join; without it, the script is alone, and what is said below holds
     ``LAMARCK_RUN``          name of the run there; by default ``main``
     ``LAMARCK_TOKEN``        what the server was told to let workers in by
+    ``LAMARCK_WORKER``       what to call this worker, each another name; by default the machine, the process and something random
     ``LAMARCK_CA``           file of the certificates to trust, for a server that signed its own
     ``LAMARCK_PATIENCE``     seconds to go on trying when the server does not answer; by default an hour
     ``LAMARCK_POPULATION``   alone: members, trained one after the other in this process

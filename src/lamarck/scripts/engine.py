@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shlex
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import final
+from urllib.parse import quote, urlencode
 
-from lamarck._errors import PopulationLost, SettingsError, TrainingError
+from lamarck import codec
+from lamarck._errors import PopulationLost, SettingsError, StaleReport, TrainingError
+from lamarck._http import Connection
 from lamarck.coordinator import Coordinator
 from lamarck.engines import Train
 from lamarck.engines.processes import Processes, shared
 from lamarck.server.app import app
+from lamarck.server.run import Run
 from lamarck.server.serve import background
 from lamarck.server.service import Service
 from lamarck.server.tokens import Tokens, add_token
+from lamarck.types import Failure
 
 __all__ = ["Scripts"]
 
 logger = logging.getLogger("lamarck")
 
-_LEASE = 15.0
-"""Seconds after which a script that was killed without a word is given up. Its machine is this one, so nothing else keeps it from answering."""
+_LEASE = 600.0
+"""Seconds that a script may be silent. It runs on this machine, where its end is seen at once; a step that lets nothing else run is no end."""
 
 _STARTS = 3
 """How often in a row a script may end without a report."""
@@ -84,19 +91,22 @@ class Scripts:
             service = Service(Path(empty) / "none.db", lease=_LEASE)
             try:
                 with background(app(service, tokens=Tokens(Path(empty) / "tokens")), stopping=service.stop) as url:
-                    service.add(coordinator.run, coordinator, direct=True, reserve=False)
+                    run = service.add(coordinator.run, coordinator, direct=True, reserve=False)
                     # A script that the server has left behind finds out soon: it was started for this run alone.
                     joined = {"LAMARCK_URL": url, "LAMARCK_RUN": coordinator.run, "LAMARCK_TOKEN": token, "LAMARCK_PATIENCE": "20"}
-                    self._watch([environment | joined for environment in environments], coordinator)
+                    with closing(Connection(url, token, patience=_GRACE)) as connection:
+                        self._watch([environment | joined for environment in environments], run, connection)
             finally:
                 service.close()
         if coordinator.population.ended == "lost":
             raise PopulationLost("every member failed for good; what the scripts said about it is above")
 
-    def _watch(self, environments: Sequence[Mapping[str, str]], coordinator: Coordinator) -> None:
-        """Keeps a script running in each place until the run is over."""
+    def _watch(self, environments: Sequence[Mapping[str, str]], run: Run, connection: Connection) -> None:
+        """Keeps a script running in each place until the run is over, and speaks for those that have died."""
         running: dict[int, subprocess.Popen[bytes]] = {}
-        fruitless = 0
+        names: dict[int, str] = {}
+        dead: set[str] = set()
+        coordinator, fruitless = run.coordinator, 0
         heard = _heard(coordinator)
         try:
             while not coordinator.over:
@@ -113,7 +123,11 @@ class Scripts:
                                 f"{process.returncode}; what it said is above"
                             )
                         logger.warning("a script ended with status %d before the run was over; it is started again", process.returncode)
-                    running[place] = self._start(environment)
+                        dead.add(names[place])
+                    names[place] = f"script-{place}-{secrets.token_hex(4)}"
+                    running[place] = self._start({**environment, "LAMARCK_WORKER": names[place]})
+                for name in dead:
+                    _speak_for(name, run, connection)
                 time.sleep(0.05)
             self._end(running, _GRACE)  # they hear that it is over, and end by themselves
         finally:
@@ -140,6 +154,18 @@ class Scripts:
         end = time.monotonic() + seconds
         while any(process.poll() is None for process in running.values()) and time.monotonic() < end:
             time.sleep(0.02)
+
+
+def _speak_for(worker: str, run: Run, connection: Connection) -> None:
+    """Says that a worker has died, if it holds an interval; also one that it is handed after its death, in answer to its last words."""
+    lease = run.lease_of(worker)
+    if lease is None:
+        return
+    interval = lease.interval
+    failure = Failure(member=interval.member, generation=interval.generation, kind="lost", message="the script died")
+    query = urlencode({"worker": worker, "lease": lease.token, "claim": "false"})
+    with suppress(StaleReport):  # it had spoken for itself
+        connection.ask("POST", f"/v1/runs/{quote(run.coordinator.run, safe='')}/exchange?{query}", codec.encode(failure))
 
 
 def _heard(coordinator: Coordinator) -> int:

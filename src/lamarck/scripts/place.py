@@ -111,7 +111,7 @@ def _served(url: str, run: str, token: str | None) -> Place:
         seconds = float(patience) if patience else 3600.0
     except ValueError:
         raise SettingsError(f"LAMARCK_PATIENCE: got {patience!r}; it must be a number of seconds") from None
-    remote = Remote(url, run=run, token=token, ca=os.environ.get("LAMARCK_CA"), patience=seconds)
+    remote = Remote(url, run=run, token=token, worker=os.environ.get("LAMARCK_WORKER"), ca=os.environ.get("LAMARCK_CA"), patience=seconds)
     atexit.register(remote.leave_at_exit)
     _end_in_order()
     seed_everything(remote.seed)

@@ -178,6 +178,10 @@ class Run:
                 states.append(MemberState(member=member.id, state="waiting" if member.interval is None else "lost"))
         return states
 
+    def lease_of(self, worker: str) -> Lease | None:
+        """Returns what a worker holds; any thread may ask."""
+        return self._leases.of_worker(worker)
+
     @property
     def leases(self) -> int:
         """Number of intervals that are being trained."""
