@@ -11,7 +11,7 @@ from torch import Tensor
 from lamarck.engines.vectorised.torch.program import Program
 from lamarck.engines.vectorised.torch.training import Members
 
-__all__ = ["fitting"]
+__all__ = ["activations", "fitting"]
 
 _SHARE = 0.7
 """Of the memory that is free: allocators, kernels and everybody else need some, too."""
@@ -32,11 +32,11 @@ def fitting(program: Program, member: Members, batch: tuple[Tensor, ...], member
         return members
     weights = sum(tensor.nbytes for tensor in member.weights.values())
     at_rest = sum(tensor.nbytes for tensor in member.tensors()) * members
-    in_training = weights + _activations(program, member, batch)
+    in_training = weights + activations(program, member, batch)
     return max(1, min(members, int((_SHARE * free / processes - at_rest) // max(1, in_training))))
 
 
-def _activations(program: Program, member: Members, batch: tuple[Tensor, ...]) -> int:
+def activations(program: Program, member: Members, batch: tuple[Tensor, ...]) -> int:
     """Bytes that one member's forward pass keeps for the backward pass; twice, because gradients of them come and go."""
     seen: dict[int, int] = {}
 
