@@ -8,7 +8,8 @@ each member in an order of its own. In turn, on the same machine:
 - the three ways of the vectorised engine, split over a process for each core as the engine does it, and which of them it would choose;
 - what the machine can do: a matrix product and a copy, on all cores.
 
-Compiling is timed apart, with an empty cache. Then what an exploit costs, and memory. Steps are measured, not values: all ways compute the same.
+Compiling is timed apart, with an empty cache. Then what an exploit costs, and memory. Steps are measured, not values: all ways compute the
+same.
 
     python benchmarks/vectorised.py --model small [--quick]
 """
@@ -316,16 +317,16 @@ def main() -> None:
         memories.end()
     about = (
         f"{title}, {parameters:,} parameters, AdamW, batches of {BATCH}. Members x steps per second; {CORES} processes of one thread each, "
-        "except (a) and populations too small to split; (a) fused is a process's share of (b). `chosen` is the fastest of the three ways, which "
-        f"the engine finds by the same measurement. The roof is a matrix product ({flops / 1e9:.0f} GFLOP/s on all cores) / a copy "
+        "except (a) and populations too small to split; (a) fused is a process's share of (b). `chosen` is the fastest of the three ways, "
+        f"which the engine finds by the same measurement. The roof is a matrix product ({flops / 1e9:.0f} GFLOP/s on all cores) / a copy "
         f"({copied / 1e9:.0f} GB/s); a step reads and writes weights, moments and gradients about nine times in all. Compiling: seconds "
         "before the first step, with an empty cache, in all processes at once."
     )
     costs = (
         f"An exploit of a fifth of {members} members, within and between processes: {moved * 1e3:.1f} ms, {moved / trained:.2%} of an interval "
         f"of 100 batched steps ({trained:.2f} s).\n\nMemory of {members} members in one process, batched: {peak / 2**20:.0f} MiB at the peak, "
-        f"of which activations about {activations / 2**20:.0f} MiB; weights, moments and gradients are {state / 2**20:.0f} MiB, and what is not "
-        f"activations is {(peak - activations) / state:.2f} times that."
+        f"of which activations about {activations / 2**20:.0f} MiB; weights, moments and gradients are {state / 2**20:.0f} MiB, and what is "
+        f"not activations is {(peak - activations) / state:.2f} times that."
     )
     text = f"{about}\n\n{table(header, rows)}\n\n{costs}"
     save(f"vectorised-{given.model}", f"A population as one program: {title}", text, {"rows": data, "exploit": [moved, trained]}, facts)

@@ -22,6 +22,7 @@ from lamarck._errors import CheckpointError, TrainingError
 from lamarck.checking.states import Difference, differences
 from lamarck.checking.watch import Look, look, user_frames
 from lamarck.checkpoints import Checkpoints, open_checkpoints
+from lamarck.engines._start import die_with_parent
 from lamarck.training import Worker, seed_everything
 from lamarck.types import Failure, Interval, Key, Report
 
@@ -174,17 +175,10 @@ def _died(code: int | None, job: Job) -> Outcome:
 
 
 def _child(pipe: Connection, job: Job) -> None:
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     _print_to(job.log)
     pipe.send(_outcome(job))
     pipe.close()
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _print_to(file: str) -> None:

@@ -7,18 +7,17 @@ import logging
 import os
 import pickle
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
 from typing import Any, final
 
 from lamarck import codec
 from lamarck._errors import LamarckError, ReportError, StaleReport, TrainingError
 from lamarck.checkpoints import open_checkpoints
+from lamarck.engines._start import die_with_parent, limit_threads
 from lamarck.training import Worker, raised, seed_everything
 from lamarck.types import Failure, Interval, Report
 
@@ -62,13 +61,13 @@ class _ParentGone(BaseException):
 def child(pipe: Connection, assignment: Assignment) -> None:
     """Trains until the run is over, the parent is gone, or the training function cannot be called at all."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it lets intervals finish
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     _yield_to_the_parent()
     os.environ.update(assignment.environment)
     logging.getLogger("lamarck").setLevel(logging.WARNING)
     try:
         train = pickle.loads(assignment.train)  # noqa: S301 - made by our own parent on this machine, a moment ago
-        _limit_threads(assignment.threads)
+        limit_threads(assignment.threads)
         checkpoints = open_checkpoints(assignment.checkpoints).flushing(every=assignment.durable_every, overlap=assignment.overlap)
     except Exception:
         pipe.send_bytes(BROKEN + traceback.format_exc().encode())
@@ -122,14 +121,6 @@ def _answer(data: bytes) -> Interval | None:
     raise (StaleReport if kind == STALE else ReportError)(body.decode())
 
 
-def _die_with_parent() -> None:
-    """Ends this process the moment its parent is gone, even in the middle of a long interval."""
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-
 def _yield_to_the_parent() -> None:
     """Tells the system that this process computes and does not converse.
 
@@ -138,9 +129,3 @@ def _yield_to_the_parent() -> None:
     if hasattr(os, "SCHED_BATCH"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
-def _limit_threads(threads: int) -> None:
-    """Keeps workers from fighting for cores, also in libraries that are loaded already."""
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.set_num_threads(threads)

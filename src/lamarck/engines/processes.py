@@ -7,7 +7,6 @@ is replaced by a new process; nothing ever restarts because of a decision.
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import pickle
 import shutil
@@ -30,6 +29,7 @@ from lamarck._errors import PopulationLost, ReportError, SettingsError, StaleRep
 from lamarck.checkpoints import MemoryCheckpoints, open_checkpoints
 from lamarck.coordinator import Coordinator
 from lamarck.engines import _child as c
+from lamarck.engines._start import fork_server
 from lamarck.engines.engine import Train
 from lamarck.types import Failure, Report
 
@@ -96,7 +96,7 @@ class Processes:
             return
         with shared(coordinator) as location:
             slots = self._slots(train, location, coordinator)
-            _Pool(slots, coordinator, self.time_limit, self._context()).run()
+            _Pool(slots, coordinator, self.time_limit, fork_server("lamarck.engines._child", self.preload)).run()
         if coordinator.population.ended == "lost":
             raise PopulationLost("every member failed for good; the log shows the first failure")
 
@@ -137,17 +137,6 @@ class Processes:
             )
             for environment in self.environments(len(coordinator.population))
         ]
-
-    def _context(self) -> BaseContext:
-        """Chooses how processes start: from a fork server with the heavy imports done, or afresh where there is none."""
-        if "forkserver" not in multiprocessing.get_all_start_methods():
-            return multiprocessing.get_context("spawn")
-        context = multiprocessing.get_context("forkserver")
-        # The first optimizer of a process imports torch._dynamo, which takes longer than the rest of a worker's start.
-        torch = ["torch", "torch._dynamo"] if "torch" in sys.modules else []
-        chosen = torch if self.preload is None else list(self.preload)
-        context.set_forkserver_preload(["lamarck.engines._child", *chosen])
-        return context
 
 
 @contextmanager
@@ -222,7 +211,7 @@ class _Pool:
         print(f"\nstopping when {busy} interval(s) in progress are reported; Ctrl-C again stops at once", file=sys.stderr)  # noqa: T201
 
     def _start(self, slot: _Slot) -> None:
-        mine, theirs = multiprocessing.Pipe()
+        mine, theirs = connection.Pipe()
         make: Any = self.context.Process  # type: ignore[attr-defined]
         process = make(
             target=c.child, args=(theirs, slot.assignment), name="lamarck-worker"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -37,7 +38,13 @@ def fitting(program: Program, member: Members, batch: tuple[Tensor, ...], member
 
 
 def activations(program: Program, member: Members, batch: tuple[Tensor, ...]) -> int:
-    """Bytes that one member's forward pass keeps for the backward pass; twice, because gradients of them come and go."""
+    """Returns the bytes that one member's forward pass keeps for the backward pass; twice, because gradients of them come and go.
+
+    Args:
+        program: What a member computes.
+        member: A stack of one.
+        batch: A batch of one member, whose first part the module takes. For a module that takes more, only the weights can be counted.
+    """
     seen: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -46,9 +53,9 @@ def activations(program: Program, member: Members, batch: tuple[Tensor, ...]) ->
 
     weights = {name: tensor[0].clone().requires_grad_() for name, tensor in member.weights.items()}
     fixed = {name: tensor[0].clone() for name, tensor in member.fixed.items()}
-    with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = program.module.train()
-        torch.func.functional_call(output, weights | fixed, (batch[0],))
+    module = program.module.train()
+    with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), suppress(Exception):
+        torch.func.functional_call(module, weights | fixed, (batch[0],))
     return 2 * sum(seen.values())
 
 

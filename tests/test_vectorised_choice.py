@@ -1,0 +1,121 @@
+"""What the engine finds out for itself: which way is the fastest, and how many members fit in memory."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import lamarck as lk
+from lamarck.engines.vectorised.torch import Supervised, choice, memory
+from lamarck.engines.vectorised.torch.choice import Choice
+
+CPU = torch.device("cpu")
+
+
+class Fake:
+    """Ways with a clock of their own."""
+
+    unrolled = 4
+
+    def __init__(self, monkeypatch, **seconds):
+        self.now, self.seconds, self.steps = 0.0, seconds, []
+        monkeypatch.setattr(choice.time, "perf_counter", lambda: self.now)
+
+    def __getattr__(self, way):
+        def train(members, plan):
+            self.now += self.seconds[way] * len(plan)
+            self.steps += [way] * len(plan)
+
+        return train
+
+
+class Steps(list):
+    """As much of a plan as a choice looks at."""
+
+    def part(self, start, stop):
+        return Steps(self[start:stop])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left", "fastest"),
+    [
+        ({"batched": 1.0, "looped": 2.0, "compiled": 0.5}, 1000, "compiled"),
+        ({"batched": 1.0, "looped": 2.0, "compiled": 3.0}, 1000, "batched"),
+        ({"batched": 2.0, "looped": 1.0, "compiled": 0.4}, 1000, "compiled"),
+        ({"batched": 9.0, "looped": 1.0, "compiled": 0.1}, 1000, "looped"),  # so much slower that compiling is not even tried
+        ({"batched": 0.01, "looped": 0.02, "compiled": 0.001}, 1000, "batched"),  # what is left is not worth it
+        ({"batched": 1.0, "looped": 2.0, "compiled": 0.5}, None, "compiled"),
+        ({"batched": 0.01, "looped": 0.02, "compiled": 0.001}, None, "batched"),
+    ],
+)
+def test_the_fastest_way_is_found_by_training_every_step_once(monkeypatch, seconds, left, fastest):
+    ways = Fake(monkeypatch, **seconds)
+    chosen = Choice(ways, "auto", CPU, left)
+    for _ in range(20):
+        chosen.train(range(8), Steps(range(50)))
+    assert len(ways.steps) == 1000
+    assert ways.steps[-1] == fastest == chosen.fastest(8)
+    assert ways.steps.count(fastest) > 900
+
+
+def test_stacks_of_another_size_are_measured_anew(monkeypatch):
+    ways = Fake(monkeypatch, batched=1e-4, looped=2e-4)
+    chosen = Choice(ways, "auto", CPU, 1000)
+    chosen.train(range(8), Steps(range(100)))
+    assert chosen.fastest(4) is None
+    chosen.train(range(4), Steps(range(100)))
+    assert chosen.fastest(4) == "batched"
+
+
+def test_a_way_that_was_named_is_taken(monkeypatch):
+    ways = Fake(monkeypatch, batched=1.0, looped=2.0)
+    Choice(ways, "looped", CPU).train(range(8), Steps(range(100)))
+    assert set(ways.steps) == {"looped"}
+
+
+def wide():
+    return nn.Sequential(nn.Linear(10, 1000), nn.ReLU(), nn.Linear(1000, 1))
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(10, 1)
+
+    def forward(self, x, y):
+        return self.layer(x) + y
+
+
+def squared(model, batch, hparams):
+    return functional.mse_loss(model(batch[0]), batch[1])
+
+
+def task(build=wide):
+    x = torch.randn(64, 10, generator=torch.Generator().manual_seed(0))
+    return Supervised(build, squared, train=(x, x[:, :1]), test=(x, x[:, :1]), batch_size=64, how="batched")
+
+
+def test_chunks_are_as_large_as_memory_allows(monkeypatch):
+    weights = (10 * 1000 + 1000 + 1000 + 1) * 4
+    kept = 2 * 4 * (64 * 10 + 64 * 1000 + 1000)  # inputs, hidden units and a matrix, for the backward pass; and gradients of them
+    for free, expected in ((1e12, 100), (100 * 3 * weights / 0.7 + 10 * (weights + kept) / 0.7, 10), (1e3, 1)):
+        monkeypatch.setattr(memory, "_free", lambda device, free=free: int(free))
+        monkeypatch.setattr(Supervised, "processes", lambda self, members: 1)
+        assert task().members_per_chunk(100) == pytest.approx(expected, rel=0.1)
+    monkeypatch.setattr(memory, "_free", lambda device: None)
+    assert task().members_per_chunk(100) == 100
+    assert task(Two).members_per_chunk(7) == 7
+
+
+def test_the_memory_of_this_machine_is_known():
+    assert 1e6 < memory._free(CPU) < 1e15
+
+
+def test_a_chunked_population_decides_as_a_whole_one():
+    space = lk.Space(lr=lk.Float(1e-4, 1e-1, log=True))
+    settings = {"population_size": 6, "interval": 4, "generations": 3, "mode": "min"}
+    whole = lk.run(task(), space, engine=lk.Vectorised(processes=1), **settings)
+    chunked = lk.run(task(), space, engine=lk.Vectorised(processes=1, members_per_chunk=4), **settings)
+    assert [r.hparams for r in whole.records] == [r.hparams for r in chunked.records]
+    np.testing.assert_allclose([r.value for r in whole.records], [r.value for r in chunked.records], rtol=1e-5)
