@@ -55,9 +55,12 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.line("or name one: LAMARCK_BROWSER=/path/to/chromium scripts/test")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A headless Chromium, the system's own, which talks to nobody but the tests."""
+    """A headless Chromium, the system's own, which talks to nobody but the tests.
+
+    One for each file: as long as Playwright is there, its event loop counts as running in this thread, and other tests cannot run their own.
+    """
     from playwright.sync_api import sync_playwright
 
     silent = ("gpu", "quic", "background-networking", "component-update", "sync")
