@@ -23,7 +23,7 @@ _NAME = 18
 
 
 def draw_coordinates(axes: Axes, shown: Coordinates, look: Look = LIGHT) -> None:
-    """Draws one line for each member across upright axes, coloured by rank: the better, the stronger; the best on top.
+    """Draws one line for each member across upright axes, the stronger the better; the best on top, in a colour of its own.
 
     Args:
         axes: Where to.
@@ -37,14 +37,14 @@ def draw_coordinates(axes: Axes, shown: Coordinates, look: Look = LIGHT) -> None
         shade = _shade(1 - rank / max(1, size - 1), look)
         axes.add_collection(collection(lines, colors=[shade], linewidths=1.3 * line_width(size), zorder=2), autolim=False)
     if size:
-        strong(axes, across, shown.place[0], colour=look.families[0], paper=look.paper)
-        axes.scatter(across, shown.place[0], s=22, color=look.families[0], edgecolors=look.paper, linewidths=0.7, zorder=6)
+        strong(axes, across, shown.place[0], colour=look.families[1], paper=look.paper, width=3.2)
+        axes.scatter(across, shown.place[0], s=30, color=look.families[1], edgecolors=look.paper, linewidths=0.7, zorder=6)
     _axes(axes, shown, look)
 
 
 def name_ranks(figure: Figure, shown: Coordinates, look: Look = LIGHT) -> None:
     """Puts the legend below a figure: the best member, and what the shades of the others mean."""
-    entries = [(look.families[0], f"member {member}, the best", 2.8, "-") for member in shown.member[:1].tolist()]
+    entries = [(look.families[1], f"member {member}, the best", 3.2, "-") for member in shown.member[:1].tolist()]
     if len(shown.member) > 2:
         entries += [(_shade(part, look), f"{word} value", 1.6, "-") for part, word in ((1.0, "better"), (0.0, "worse"))]
     elif len(shown.member) == 2:
