@@ -16,6 +16,7 @@ from lamarck.server.serve import background
 from lamarck.server.service import Service
 from lamarck.testing.engine import SPACE
 from lamarck.types import Report
+from lamarck.web.live import page_routes
 
 PLAN = {"name": "a", "space": SPACE.to_dict(), "population_size": 3, "interval": 4, "generations": 3, "seed": 1}
 
@@ -42,7 +43,7 @@ def served(journal, *, tokens=None, counted=False, max_checkpoint=2**30, **setti
     metrics = Metrics()
     service = Service(journal, observers=[metrics.observe] if counted else [], **settings)
     try:
-        application = app(service, tokens=tokens, metrics=metrics, max_checkpoint=max_checkpoint)
+        application = app(service, tokens=tokens, metrics=metrics, routes=page_routes(service), max_checkpoint=max_checkpoint)
         with background(application, stopping=service.stop) as url:
             yield service, url
     finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import re
 from datetime import date
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from http_engine import PLAN, ask, served
 from lamarck._errors import SettingsError
 from lamarck.server.guard import Patience
+from lamarck.server.openapi import document
 from lamarck.server.plan import Plan
 from lamarck.server.tokens import Tokens, add_token
 
@@ -23,6 +25,9 @@ ROUTES = [
     ("GET", "/metrics", 200),
     ("GET", "/openapi.json", 200),
     ("GET", "/nowhere", 404),
+    ("GET", "/", 200),
+    ("GET", "/assets/nothing.js", 404),
+    ("GET", "/v1/runs/none/stream", 404),
     ("POST", "/v1/runs", 422),
     ("POST", "/v1/runs/a/exchange?worker=w&claim=false", 204),
     ("POST", "/v1/runs/a/heartbeat?worker=w&lease=x", 409),
@@ -153,3 +158,11 @@ def test_without_tokens_only_this_machine_is_answered():
         assert status(Host="[::1]:8765") == 422
         assert status(Host="[") == 403
         connection.close()
+
+
+def test_every_route_was_tried():
+    tried = {(method, re.sub("/v1/runs/(a|none)", "/v1/runs/{run}", path.partition("?")[0])) for method, path, _ in ROUTES}
+    tried = {(method, re.sub("checkpoints/.*", "checkpoints/{name}", path)) for method, path in tried}
+    named = {(method.upper(), path) for path, methods in document()["paths"].items() for method in methods}
+    assert named - tried == {("GET", "/healthz")}
+    assert tried - named == {("GET", "/nowhere"), ("GET", "/"), ("GET", "/assets/nothing.js"), ("GET", "/v1/runs/{run}/stream")}
