@@ -218,11 +218,11 @@ def test_an_interval_is_given_back_when_a_worker_leaves():
 
 
 def test_heartbeats_keep_a_slow_worker_its_lease():
-    with served("s.db", lease=0.4) as (_, url):
+    with served("s.db", lease=1.0) as (_, url):
         create(url)
         remote = Remote(url, run="a")
         interval = remote(None)
-        time.sleep(1.2)
+        time.sleep(2.5)
         assert remote(Report(member=0, generation=interval.generation, step=4, value=1.0)) is not None
         remote.leave()
 
