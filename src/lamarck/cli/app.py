@@ -35,7 +35,7 @@ SUMMARIES = {
     "verify": "Make every decision of a run again and compare.",
     "serve": "Serve runs to workers on any machine, and a page to whoever looks.",
     "create": "Begin a run on a server.",
-    "token": "Make a token for workers or viewers of a server.",
+    "token": "Make a token, and add its hash to a file.",
     "demo": "Run a worked example that writes pictures and tables.",
 }
 """The commands, in the order in which help shows them."""
