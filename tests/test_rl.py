@@ -401,3 +401,19 @@ def test_agents_learn():
     assert before.max() < 40
     assert after.min() > 60
     assert np.median(after) > 120
+
+
+SWINGING = {
+    "Acrobot": (PPO(env=envs.Acrobot(), lr=2e-3, moves=128, episodes=8), 20, -450, -200),
+    "Pendulum": (PPO(env=envs.Pendulum(), lr=2e-3, discount=0.9, moves=200, epochs=8, entropy_cost=0.0, value_cost=0.01), 30, -900, -600),
+}
+"""A task, updates, what none of three members earns before them, and what all of them earn afterwards."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "updates", "before", "after"), SWINGING.values(), ids=SWINGING)
+def test_agents_swing_up(task, updates, before, after):
+    state = task.init(np.arange(3))
+    assert task.evaluate(state, intervals(range(3), hparams={})).values.max() < before
+    state = task.fit(state, intervals(range(3), steps=updates, hparams={}))
+    assert task.evaluate(state, intervals(range(3), generation=1, hparams={})).values.min() > after
