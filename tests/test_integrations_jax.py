@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -221,3 +223,14 @@ def test_seeds_and_purposes_give_different_luck():
     first, second = (draw.fit(draw.init(seeds), Intervals.of(rows[k : k + 3])) for k in (0, 3))
     judged = draw.evaluate(begun, Intervals.of(rows[:3])).values
     assert len(np.unique(np.concatenate([np.asarray(it, dtype=np.float32) for it in (begun, first, second, judged)]))) == 12
+
+
+@pytest.mark.parametrize(("module", "package"), [("lamarck.integrations.jax", "jax"), ("lamarck.envs", "torch"), ("lamarck.rl", "torch")])
+def test_without_the_library_it_says_what_to_install(module, package, monkeypatch):
+    for name in [name for name in sys.modules if name == module or name.startswith(f"{module}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        lk.MissingExtra, match=rf"{module} needs the package '{package}', which is not installed: pip install 'lamarck\[{package}\]'"
+    ):
+        importlib.import_module(module)
