@@ -68,6 +68,12 @@ def test_stacks_of_another_size_are_measured_anew(monkeypatch):
     assert chosen.fastest(4) == "batched"
 
 
+def test_a_member_alone_is_never_batched(monkeypatch):
+    ways = Fake(monkeypatch, batched=1.0, looped=2.0)
+    Choice(ways, "auto", CPU, 1000).train(range(1), Steps(range(100)))
+    assert set(ways.steps) == {"looped"}
+
+
 def test_a_way_that_was_named_is_taken(monkeypatch):
     ways = Fake(monkeypatch, batched=1.0, looped=2.0)
     Choice(ways, "looped", CPU).train(range(8), Steps(range(100)))

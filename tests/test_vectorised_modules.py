@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 import lamarck as lk
+from lamarck.checking import check
 from lamarck.checkpoints.rows import row_of, stacked
 from lamarck.engines.vectorised.torch import Supervised, choice
 from lamarck.engines.vectorised.torch.aids import Aids, mixed
@@ -427,6 +428,19 @@ def test_a_population_learns_the_digits_of_a_line(processes):
         for record in sorted(reference.records, key=lambda r: (r.generation, r.member))
         if record.parent and record.parent[0] != record.member
     ]
+
+
+def branching():
+    return nn.Sequential(nn.Linear(1, 1), Branches())
+
+
+def test_a_check_says_it_before_a_run():
+    x = torch.linspace(-1, 1, 64)[:, None]
+    trainer = Supervised(branching, squared, train=(x, 3 * x), test=(x, 3 * x), optimizer="sgd")
+    report = check(trainer, lk.Space(lr=lk.Float(1e-3, 1.0, log=True)), interval=2)
+    assert not report.fit
+    assert "'1', a Branches" in str(report)
+    assert "how='looped'" in str(report)
 
 
 def line():

@@ -57,6 +57,9 @@ class Choice:
     def train(self, members: Members, plan: Plan) -> None:
         """Trains all steps of a plan, in place."""
         done, size = 0, len(members)
+        if size == 1 and self._how == "auto":  # nothing to batch; and a member alone is trained to the last bit as it was before
+            self._ways["looped"](members, plan)
+            return
         while done < len(plan):
             way = self._how if self._how != "auto" else self._next(size, len(plan) - done)
             measured = self._how == "auto" and self._untried(way, size)
