@@ -96,7 +96,12 @@ def test_replay_trains_by_the_schedule_and_answers(history, capsys):
     assert err == "trainings in train.replay.db\n"
     assert Path("train.replay.png").stat().st_size > 10_000
     with open_journal("train.replay.db") as journal:
-        assert len(journal.runs()) == 4
+        names = journal.runs()
+    assert len(names) == 4
+    for name in names:  # each is a run like any other
+        assert open_run("train.replay.db", name=name).started.info["train"] == "train.py:train"
+        for command in ("verify", "show", "resume"):
+            assert main([command, "train.replay.db", "--name", name]) == 0
 
 
 def test_replay_goes_on_with_what_is_there_and_with_another_schedule(history, capsys):

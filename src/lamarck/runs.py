@@ -303,8 +303,9 @@ def provenance(train: Train) -> dict[str, Any]:
     """Returns what every journal says of how its run was made: the training function's name, and versions."""
     from lamarck import __version__
 
+    own = getattr(train, "text", None)  # what a command line has found by name says that name
     return {
-        "train": f"{getattr(train, '__module__', '?')}:{getattr(train, '__qualname__', type(train).__name__)}",
+        "train": own if isinstance(own, str) else f"{getattr(train, '__module__', '?')}:{getattr(train, '__qualname__', type(train).__name__)}",
         "versions": {"lamarck": __version__, "python": platform.python_version(), "numpy": np.__version__},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }

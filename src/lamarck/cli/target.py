@@ -144,6 +144,11 @@ class ByName:
     target: Target
     folder: Path
 
+    @property
+    def text(self) -> str:
+        """The function as it was named."""
+        return self.target.text
+
     def __call__(self, worker: Worker) -> object:
         """Trains."""
         return self.resolved()(worker)
