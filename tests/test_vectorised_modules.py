@@ -355,6 +355,7 @@ def test_what_cannot_be_batched_is_named_with_the_way_out(name):
         ({"how": "fast"}, "'looped'"),
         ({"batch_size": 0}, "batch_size"),
         ({"test": [1, 2]}, "tuple of tensors"),
+        ({"train": [torch.zeros(3), torch.zeros(3)]}, "tuple of tensors"),
         ({"train": (torch.zeros(3), torch.zeros(2))}, "same number"),
     ],
 )

@@ -138,7 +138,8 @@ class Program:
 
     def judged(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors) -> Tensor:
         """Returns what a function says about one member; the module is in evaluation mode by then."""
-        return self._called(function, tensors, batch, hparams, torch.zeros((), dtype=torch.int64))  # type: ignore[no-any-return]
+        key = torch.zeros((), dtype=torch.int64, device=next(iter(tensors.values())).device)  # nothing is random now
+        return self._called(function, tensors, batch, hparams, key)  # type: ignore[no-any-return]
 
     def _called(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors, key: Tensor) -> Any:
         replaced = {f"model.{name}": tensor for name, tensor in tensors.items()}

@@ -99,6 +99,8 @@ class Supervised(VectorTask[Members]):
         if isinstance(train, tuple):
             self._batches = Sampled(_tensors("train", train), batch_size, shared=shared_batches)
             self.device = train[0].device
+        elif isinstance(train, Tensor | list):
+            raise SettingsError(f"train: got a {type(train).__name__}; give a tuple of tensors, e.g. (x, y), or a DataLoader")
         else:
             self.device = torch.device(device) if device is not None else self._test[0].device
             self._batches = Loaded(train, self.device)

@@ -193,7 +193,7 @@ class Ways:
             return lambda step: self._by_rule(member, trained, plan, step, row)
         for index, name in enumerate(self._program.trained):
             state = {slot: part[name] for slot, part in member.slots.items()}
-            made.state[trained[index]] = state | {"step": plan.count[row].to(torch.float32)}
+            made.state[trained[index]] = state | {"step": plan.count[row].to(trained[index].device, torch.float32)}
         return lambda step: made.step()
 
     @torch.no_grad()
