@@ -337,7 +337,8 @@ def main() -> None:
         f"An exploit of a fifth of {members} members, within and between processes: {moved * 1e3:.1f} ms, {moved / trained:.2%} of an interval "
         f"of 100 batched steps ({trained:.2f} s)"
         f"{''.join(f', {moved / one:.1%} of one in the fastest way ({one:.2f} s)' for one in fastest)}; "
-        f"these by the clock, on a machine with others.\n\nMemory of {members} members in one process, batched: {peak / 2**20:.0f} MiB at the peak, "
+        f"these by the clock, on a machine with others.\n\n"
+        f"Memory of {members} members in one process, batched: {peak / 2**20:.0f} MiB at the peak, "
         f"of which activations about {activations / 2**20:.0f} MiB; weights, moments and gradients are {state / 2**20:.0f} MiB, and what is "
         f"not activations is {(peak - activations) / state:.2f} times that."
     )
