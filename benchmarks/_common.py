@@ -110,8 +110,17 @@ def save(name: str, title: str, text: str, data: Mapping[str, Any], facts: Mappi
     base = RESULTS / f"{facts['date'][:10]}-{name}"
     files = [base.with_suffix(".md"), base.with_suffix(".json")]
     files[0].write_text(page)
-    files[1].write_text(json.dumps({"title": title, "machine": facts, **data}, indent=1) + "\n")
+    files[1].write_text(json.dumps(_short({"title": title, "machine": facts, **data}), separators=(",", ":")) + "\n")
     return files
+
+
+def _short(value: Any) -> Any:
+    """Keeps four digits of each number: more are noise, and a file of thousands of them should stay small."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, Mapping):
+        return {key: _short(item) for key, item in value.items()}
+    return [_short(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _cpu() -> str:
