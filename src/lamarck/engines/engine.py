@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from lamarck.coordinator import Coordinator
 from lamarck.training import Worker
+
+if TYPE_CHECKING:  # a worker process comes by here, and has no use for the machine that decides
+    from lamarck.coordinator import Coordinator
 
 __all__ = ["Engine", "Named", "Train"]
 
@@ -22,5 +24,5 @@ class Named(Protocol):
         """Returns what is named."""
 
 
-Engine = Callable[[Train, Coordinator], None]
+Engine = Callable[[Train, "Coordinator"], None]
 """Provides workers until a run is over: calls the training function with workers whose transport ends at the coordinator."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from lamarck._errors import LamarckError, PopulationLost, TrainingError
-from lamarck.coordinator import Coordinator
 from lamarck.engines.engine import Train
 from lamarck.training import Worker, raised, seed_everything
+
+if TYPE_CHECKING:
+    from lamarck.coordinator import Coordinator
 
 __all__ = ["inline"]
 
