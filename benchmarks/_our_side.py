@@ -96,7 +96,8 @@ def ours(asked: dict[str, Any]) -> dict[str, Any]:
     heavily = asked["megabytes"] > 0
     space = lk.Space(h0=lk.Float(0.0, 1.0), h1=lk.Float(0.0, 1.0))
     run = lk.run  # a name loads its module: as Ray's, before the clock
-    engine = "inline" if asked["how"] == "inline" else lk.Processes(workers=2, overlap=asked["how"] != "flushed")
+    how = asked["how"]
+    engine = "inline" if how == "inline" else lk.Processes(workers=1 if how == "alone" else 2, overlap=how != "flushed")
     began = time.perf_counter()
     run(
         heavy if heavily else toy,

@@ -34,6 +34,7 @@ VERSION = "2.60.0"
 STEPS, INTERVAL = 100, 4
 HEAVY_STEPS = 12
 RAY, OURS = ("default", "best"), ("processes", "inline")
+HEAVY = {"processes": "2 processes", "flushed": "2 processes, flushed before", "alone": "1 process"}
 AS_INSTALLED = {"PYTHONDONTWRITEBYTECODE": ""}
 """An installed package is compiled; where this is set, one that is imported from its sources is compiled anew each time."""
 
@@ -204,12 +205,14 @@ def told_copies(heavy: Mapping[int, Mapping[str, Outcome]]) -> str:
         return f"{1e3 * statistics.median(seconds):.0f}" if seconds else "-"
 
     for size, each in heavy.items():
-        write, read = each["processes"].by_hand
-        floor = statistics.median([a + b for a, b in zip(write, read, strict=True)])
-        rows.append([f"{size} MB, by hand", f"{1e3 * floor:.0f}", f"{some(write)} + {some(read)}", "1.00", ""])
-        for how, name in (("processes", "2 processes"), ("flushed", "2 processes, flushed before"), ("best", "Ray best")):
+        floors = {}
+        for how, name in (("processes", "beside another process"), ("alone", "alone")):
+            write, read = each[how].by_hand
+            floors[how] = statistics.median([a + b for a, b in zip(write, read, strict=True)])
+            rows.append([f"{size} MB, by hand, {name}", f"{1e3 * floors[how]:.0f}", f"{some(write)} + {some(read)}", "1.00", ""])
+        for how, name in (*HEAVY.items(), ("best", "Ray best")):
             copies, others = each[how].between
-            ratio = statistics.median(copies) / floor if copies else math.nan
+            ratio = statistics.median(copies) / floors["alone" if how == "alone" else "processes"] if copies else math.nan
             target = "" if how == "best" else f"1.3: {verdict(ratio <= 1.3)}"
             rows.append([f"{size} MB, {name}", some(copies), some(others), f"{ratio:.2f}", target])
     return table(["checkpoint", "next interval copies, ms", "does not, ms", "copy / by hand", "target"], rows)
@@ -228,7 +231,7 @@ def text(outcomes: Mapping[int, Mapping[str, list[Outcome]]], heavy: Mapping[int
         f"of all files at the end. Ray Tune's bytes are those of the iterations that it had reached.\n\n{told_memory(outcomes)}\n\n"
         "## Large checkpoints\n\n"
         "Median milliseconds in a worker from the end of one piece of training to the beginning of the next: save, report, decide, restore.\n"
-        "4 members share 2 workers, so a member that copies nobody is restored too. By hand, in the same processes and in turn: the same\n"
+        "4 members share the workers, so a member that copies nobody is restored too. By hand, in the same processes and in turn: the same\n"
         "bytes to a new file with fsync, and from there into new memory. The processes flush a checkpoint beside the next interval, or,\n"
         "in the second row, before they report. Ray Tune does not fsync, and saves only members that others may copy or that pause.\n\n"
         f"{told_copies(heavy)}"
@@ -251,7 +254,7 @@ def main() -> None:
     for size in chosen.megabytes:
         asked = {"size": 4, "steps": HEAVY_STEPS, "megabytes": size}
         heavy[size] = {
-            **{how: run(sys.executable, "_our_side.py", 180, how=how, **asked) for how in ("processes", "flushed")},
+            **{how: run(sys.executable, "_our_side.py", 180, how=how, **asked) for how in HEAVY},
             "best": run(python, "_ray_side.py", chosen.seconds / 3, how="best", kind="class", **asked),
         }
     page = text(outcomes, heavy, chosen.seconds)
