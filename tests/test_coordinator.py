@@ -10,35 +10,14 @@ from lamarck import codec, exploit, explore
 from lamarck._errors import CheckpointError, CodecError, JournalConflict, JournalError, StaleReport, StrategyError
 from lamarck.checkpoints import FolderCheckpoints, MemoryCheckpoints
 from lamarck.coordinator import Coordinator, events_of
-from lamarck.journal import Journal, MemoryJournal
+from lamarck.journal import MemoryJournal
 from lamarck.pbt import PBT
 from lamarck.population import replay
 from lamarck.space import Float, Space
 from lamarck.types import Assigned, Explore, Failure, Report, Reported, Settings
+from watched import Watched
 
 SPACE = Space(h=Float(0.0, 1.0))
-
-
-class Watched(Journal):
-    """A journal in memory that counts what is appended, and whose disk can be full."""
-
-    def __init__(self):
-        self.inner, self.appended, self.full = MemoryJournal(), [], False
-
-    def append(self, run, after, events):
-        if self.full:
-            raise JournalError("no space left")
-        self.appended.append(len(events))
-        return self.inner.append(run, after, events)
-
-    def read(self, run, after=0):
-        return self.inner.read(run, after)
-
-    def runs(self):
-        return self.inner.runs()
-
-    def close(self):
-        self.inner.close()
 
 
 def start(journal=None, store=None, **settings):

@@ -1,4 +1,4 @@
-"""One run behind its writer thread: leases, fences, repeated and late messages, waiting, a disk that is full, a server that starts again."""
+"""One run: leases, fences, repeated and late messages, waiting, a disk that is full, a server that starts again."""
 
 import asyncio
 from contextlib import contextmanager
@@ -9,36 +9,15 @@ from lamarck import codec, exploit, explore
 from lamarck._errors import JournalError, ReportError, StaleReport, StrategyError
 from lamarck.checkpoints import MemoryCheckpoints
 from lamarck.coordinator import Coordinator, events_of
-from lamarck.journal import Journal, MemoryJournal
+from lamarck.journal import MemoryJournal
 from lamarck.pbt import PBT
 from lamarck.server.leases import Lease
 from lamarck.server.run import Run
 from lamarck.space import Float, Space
 from lamarck.types import Assigned, Ended, Explore, Failed, Failure, Report, Reported, Settings
+from watched import Watched
 
 LEASE = 0.4
-
-
-class Disk(Journal):
-    """A journal in memory that counts its transactions, and whose disk can be full."""
-
-    def __init__(self):
-        self.inner, self.appends, self.full = MemoryJournal(), 0, False
-
-    def append(self, run, after, events):
-        if self.full:
-            raise JournalError("no space left")
-        self.appends += 1
-        return self.inner.append(run, after, events)
-
-    def read(self, run, after=0):
-        return self.inner.read(run, after)
-
-    def runs(self):
-        return self.inner.runs()
-
-    def close(self):
-        self.inner.close()
 
 
 class Clock:
@@ -256,7 +235,7 @@ def test_a_report_that_was_acknowledged_before_the_restart_is_known_again():
 
 def test_what_cannot_be_written_has_not_happened_and_can_be_said_again():
     async def story():
-        disk = Disk()
+        disk = Watched()
         with running(disk) as run:
             lease = await run.exchange("a", None, None)
             disk.full = True
@@ -310,14 +289,14 @@ def test_whoever_waits_hears_that_the_run_is_over():
 
 def test_many_who_ask_at_once_share_transactions():
     async def story():
-        disk = Disk()
+        disk = Watched()
         with running(disk, population_size=64, max_lead=None) as run:
             leases = await asyncio.gather(*(run.exchange(f"w{i}", None, None) for i in range(64)))
             assert sorted(lease.interval.member for lease in leases) == list(range(64))
-            before = disk.appends
+            before = len(disk.appended)
             after = await asyncio.gather(*(run.exchange(lease.worker, lease.token, report(lease)) for lease in leases))
             assert all(isinstance(answer, Lease) for answer in after)
-            assert disk.appends - before < 16
+            assert len(disk.appended) - before < 16
         assert kept(disk).count("Reported") == 64
 
     asyncio.run(story())
@@ -423,7 +402,7 @@ def test_whoever_has_hung_up_is_given_nothing():
 
 def test_those_who_wait_go_on_waiting_when_nothing_can_be_written():
     async def story():
-        disk = Disk()
+        disk = Watched()
         with running(disk, population_size=2) as run:
             a, b = await run.exchange("a", None, None), await run.exchange("b", None, None)
             waiting = asyncio.create_task(run.exchange("c", None, None, wait=10.0))

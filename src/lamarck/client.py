@@ -22,11 +22,11 @@ from typing import Any, final
 from urllib.parse import quote, urlencode
 
 from lamarck import codec
-from lamarck._errors import LamarckError, PopulationLost, ServiceError, SettingsError, StaleReport, TrainingError
+from lamarck._errors import LamarckError, PopulationLost, ServiceError, SettingsError, StaleReport
 from lamarck._http import Connection
 from lamarck.checkpoints import Checkpoints, open_checkpoints
 from lamarck.checkpoints.http import HttpCheckpoints
-from lamarck.training import Worker, raised, seed_everything
+from lamarck.training import Worker, attempt, raised, seed_everything
 from lamarck.types import Ended, Failure, Interval, Report
 
 __all__ = ["Remote", "connect", "work"]
@@ -88,19 +88,12 @@ def work(train: Callable[[Worker], object], remote: Remote) -> None:
         while True:  # once, and once more after each failure
             worker = Worker(remote, remote.checkpoints)
             seed_everything(remote.seed)
-            try:
-                train(worker)
-            except LamarckError:
-                raise
-            except Exception as error:
-                if worker.current is None:
-                    raise TrainingError(f"the training function failed before its first interval: {type(error).__name__}: {error}") from error
-                logger.warning("member %d failed", worker.current.member, exc_info=error)
-                remote.failed(raised(worker.current, error))
-            else:
-                if worker.over:
-                    return
-                raise TrainingError("the training function returned before the run was over: iterate `for interval in worker` to its end")
+            error = attempt(train, worker)
+            if error is None:
+                return
+            assert worker.current is not None
+            logger.warning("member %d failed", worker.current.member, exc_info=error)
+            remote.failed(raised(worker.current, error))
     finally:
         remote.close()
 

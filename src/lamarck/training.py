@@ -10,12 +10,12 @@ from typing import Any, final
 
 import numpy as np
 
-from lamarck._errors import CheckpointDamaged, CheckpointMissing, StaleReport, TrainingError
+from lamarck._errors import CheckpointDamaged, CheckpointMissing, LamarckError, StaleReport, TrainingError
 from lamarck.checkpoints import Checkpoints, MemoryCheckpoints
 from lamarck.tracking import Tracked, tracked
 from lamarck.types import Failure, Interval, Report
 
-__all__ = ["ActiveInterval", "Transport", "Worker", "raised", "seed_everything"]
+__all__ = ["ActiveInterval", "Transport", "Worker", "attempt", "raised", "seed_everything"]
 
 Transport = Callable[[Report | Failure | None], Interval | None]
 """Carries what a worker says to whoever decides, and brings back its next interval; ``None`` when the run is over."""
@@ -218,6 +218,33 @@ class Worker:
             self._next = self._transport(None)
             return False
         return True
+
+
+def attempt(train: Callable[[Worker], object], worker: Worker) -> Exception | None:
+    """Calls a training function once, and holds it to its contract.
+
+    Args:
+        train: The training function.
+        worker: What it is called with.
+
+    Returns:
+        What it raised in an interval, which can be tried again; ``None`` when the run is over.
+
+    Raises:
+        TrainingError: If it breaks its contract: it returns before the run is over, or raises before its first interval.
+        LamarckError: If it was told that it cannot go on.
+    """
+    try:
+        train(worker)
+    except LamarckError:
+        raise
+    except Exception as error:
+        if worker.current is None:
+            raise TrainingError(f"the training function failed before its first interval: {type(error).__name__}: {error}") from error
+        return error
+    if not worker.over:
+        raise TrainingError("the training function returned before the run was over: iterate `for interval in worker` to its end")
+    return None
 
 
 def raised(interval: Interval, error: Exception) -> Failure:

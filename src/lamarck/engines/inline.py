@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from lamarck._errors import LamarckError, PopulationLost, TrainingError
+from lamarck._errors import PopulationLost
 from lamarck.engines.engine import Train
-from lamarck.training import Worker, raised, seed_everything
+from lamarck.training import Worker, attempt, raised, seed_everything
 
 if TYPE_CHECKING:
     from lamarck.coordinator import Coordinator
@@ -35,20 +35,12 @@ def inline(train: Train, coordinator: Coordinator) -> None:
         worker = Worker(lambda message: coordinator.exchange("inline", message), coordinator.checkpoints)
         # The same for every call, so that weights made before the first interval are the same in every process and after every resume.
         seed_everything(coordinator.population.settings.seed & 0xFFFFFFFF)
-        try:
-            train(worker)
-        except LamarckError:
-            raise
-        except Exception as error:
-            if worker.current is None:
-                raise TrainingError(f"the training function failed before its first interval: {type(error).__name__}: {error}") from error
+        error = attempt(train, worker)
+        if error is not None:
+            assert worker.current is not None
             if first is None:
                 first = error
                 logger.warning("member %d failed; later failures are only counted", worker.current.member, exc_info=error)
-            failure = raised(worker.current, error)
-            coordinator.exchange("inline", failure, claim=False)
-        else:
-            if not coordinator.over:
-                raise TrainingError("the training function returned before the run was over: iterate `for interval in worker` to its end")
+            coordinator.exchange("inline", raised(worker.current, error), claim=False)
     if coordinator.population.ended == "lost":
         raise PopulationLost("every member failed for good; the first failure is the cause given here") from first
