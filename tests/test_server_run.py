@@ -12,7 +12,7 @@ from lamarck.coordinator import Coordinator, events_of
 from lamarck.journal import MemoryJournal
 from lamarck.pbt import PBT
 from lamarck.server.leases import Lease
-from lamarck.server.run import Run
+from lamarck.server.run import Asked, Run
 from lamarck.space import Float, Space
 from lamarck.types import Assigned, Ended, Explore, Failed, Failure, Report, Reported, Settings
 from watched import Watched
@@ -52,6 +52,10 @@ def running(journal, clock=None, lease=LEASE, **settings):
         run.stop()
 
 
+def exchange(run, *args, **kwargs):
+    return run.exchange(Asked(*args, **kwargs))
+
+
 def report(lease, value=1.0):
     member, generation = lease.interval.key
     return Report(member=member, generation=generation, step=lease.interval.until, value=value, checkpoint=f"{member}-{generation}")
@@ -68,12 +72,12 @@ def kept(journal):
 def test_a_repeated_report_gets_the_same_answer_and_changes_nothing():
     async def story():
         with running(MemoryJournal()) as run:
-            first = await run.exchange("a", None, None)
-            assert await run.exchange("a", None, None) is first, "the first answer was lost"
-            second = await run.exchange("a", first.token, report(first))
+            first = await exchange(run, "a", None, None)
+            assert await exchange(run, "a", None, None) is first, "the first answer was lost"
+            second = await exchange(run, "a", first.token, report(first))
             length = kept(run.coordinator.journal)
             for _ in range(3):
-                assert await run.exchange("a", first.token, report(first)) is second
+                assert await exchange(run, "a", first.token, report(first)) is second
             assert kept(run.coordinator.journal) == length == ["Started", "Assigned", "Reported", "Assigned"]
 
     asyncio.run(story())
@@ -82,11 +86,11 @@ def test_a_repeated_report_gets_the_same_answer_and_changes_nothing():
 def test_a_repeated_report_that_found_nothing_to_do_is_heard_once():
     async def story():
         with running(MemoryJournal()) as run:
-            a, b = await run.exchange("a", None, None), await run.exchange("b", None, None)
-            assert await run.exchange("a", a.token, report(a)) is None
-            assert await run.exchange("a", a.token, report(a)) is None
-            after = await run.exchange("b", b.token, report(b))
-            again = await run.exchange("a", a.token, report(a))
+            a, b = await exchange(run, "a", None, None), await exchange(run, "b", None, None)
+            assert await exchange(run, "a", a.token, report(a)) is None
+            assert await exchange(run, "a", a.token, report(a)) is None
+            after = await exchange(run, "b", b.token, report(b))
+            again = await exchange(run, "a", a.token, report(a))
             assert {after.interval.member, again.interval.member} == {0, 1}
             assert kept(run.coordinator.journal).count("Reported") == 2
 
@@ -97,22 +101,22 @@ def test_a_worker_that_vanishes_loses_its_lease_and_a_zombie_changes_nothing():
     async def story():
         clock = Clock()
         with running(MemoryJournal(), clock) as run:
-            lost = await run.exchange("zombie", None, None)
+            lost = await exchange(run, "zombie", None, None)
             await clock.passes(2 * LEASE)
-            again = await run.exchange("new", None, None)
+            again = await exchange(run, "new", None, None)
             assert again.interval == lost.interval
             assert again.token != lost.token
             before = kept(run.coordinator.journal)
             assert before == ["Started", "Assigned", "Failed"]
             with pytest.raises(StaleReport, match="throw this work away"):
-                await run.exchange("zombie", lost.token, report(lost, 9.0))
+                await exchange(run, "zombie", lost.token, report(lost, 9.0))
             with pytest.raises(StaleReport, match="is over"):
                 await run.heartbeat("zombie", lost.token)
             await run.release("zombie", lost.token)
             assert kept(run.coordinator.journal) == before
-            await run.exchange("new", again.token, report(again, 2.0))
+            await exchange(run, "new", again.token, report(again, 2.0))
             with pytest.raises(StaleReport):
-                await run.exchange("zombie", lost.token, report(lost, 9.0))
+                await exchange(run, "zombie", lost.token, report(lost, 9.0))
             assert run.population.members[0].last.value == 2.0
 
     asyncio.run(story())
@@ -122,7 +126,7 @@ def test_heartbeats_keep_a_lease_and_silence_ends_it():
     async def story():
         clock = Clock()
         with running(MemoryJournal(), clock) as run:
-            lease = await run.exchange("a", None, None)
+            lease = await exchange(run, "a", None, None)
             for _ in range(6):
                 await clock.passes(LEASE / 2)
                 await run.heartbeat("a", lease.token)
@@ -140,11 +144,11 @@ def test_when_this_process_stood_still_nobody_is_lost():
     async def story():
         clock = Clock()
         with running(MemoryJournal(), clock) as run:
-            lease = await run.exchange("a", None, None)
+            lease = await exchange(run, "a", None, None)
             clock.now += 1000
             await asyncio.sleep(0.2)
             await run.heartbeat("a", lease.token)
-            assert (await run.exchange("a", lease.token, report(lease))).interval.key == (1, 0)
+            assert (await exchange(run, "a", lease.token, report(lease))).interval.key == (1, 0)
             assert "Failed" not in kept(run.coordinator.journal)
 
     asyncio.run(story())
@@ -153,11 +157,11 @@ def test_when_this_process_stood_still_nobody_is_lost():
 def test_an_interval_that_is_given_back_goes_to_the_next_and_is_no_failure():
     async def story():
         with running(MemoryJournal()) as run:
-            lease = await run.exchange("a", None, None)
+            lease = await exchange(run, "a", None, None)
             await run.release("a", "0-0-0-00000000-another")
-            assert (await run.exchange("b", None, None)).interval.member == 1
+            assert (await exchange(run, "b", None, None)).interval.member == 1
             await run.release("a", lease.token)
-            assert (await run.exchange("c", None, None)).interval == lease.interval
+            assert (await exchange(run, "c", None, None)).interval == lease.interval
             assert "Failed" not in kept(run.coordinator.journal)
 
     asyncio.run(story())
@@ -167,22 +171,22 @@ def test_after_a_restart_workers_go_on_and_others_wait_for_a_lease():
     async def story():
         journal, clock = MemoryJournal(), Clock()
         with running(journal, clock) as run:
-            a, b = await run.exchange("a", None, None), await run.exchange("b", None, None)
+            a, b = await exchange(run, "a", None, None), await exchange(run, "b", None, None)
         with running(journal, clock) as run:
             assert [state.state for state in run.members()] == ["lost", "lost"]
-            assert await run.exchange("new", None, None) is None, "both may still be trained"
+            assert await exchange(run, "new", None, None) is None, "both may still be trained"
             await run.heartbeat("b", b.token)
             await run.heartbeat("b", b.token)
-            assert await run.exchange("a", a.token, report(a)) is None
-            assert (await run.exchange("b", b.token, report(b))).interval.generation == 1
+            assert await exchange(run, "a", a.token, report(a)) is None
+            assert (await exchange(run, "b", b.token, report(b))).interval.generation == 1
             with pytest.raises(StaleReport):
                 await run.heartbeat("c", "1-0-0-00000000-aaaaaaaa")
         assert "Failed" not in kept(journal)
         with running(journal, clock) as run:
-            assert (await run.exchange("new", None, None)).interval.key == (1, 1), "what was not handed out is free at once"
-            assert await run.exchange("newer", None, None) is None
+            assert (await exchange(run, "new", None, None)).interval.key == (1, 1), "what was not handed out is free at once"
+            assert await exchange(run, "newer", None, None) is None
             await clock.passes(2 * LEASE)
-            assert (await run.exchange("newest", None, None)).interval.key == (0, 1)
+            assert (await exchange(run, "newest", None, None)).interval.key == (0, 1)
 
     asyncio.run(story())
 
@@ -191,14 +195,14 @@ def test_a_zombie_is_refused_by_a_server_that_remembers_no_lease():
     async def story():
         journal, clock = MemoryJournal(), Clock()
         with running(journal, clock) as run:
-            zombie = await run.exchange("zombie", None, None)
+            zombie = await exchange(run, "zombie", None, None)
             await clock.passes(2 * LEASE)
         with running(journal, clock) as run:
             before = kept(journal)
             with pytest.raises(StaleReport):
                 await run.heartbeat("zombie", zombie.token)
             with pytest.raises(StaleReport):
-                await run.exchange("zombie", zombie.token, report(zombie))
+                await exchange(run, "zombie", zombie.token, report(zombie))
             assert kept(journal) == before
 
     asyncio.run(story())
@@ -208,11 +212,11 @@ def test_a_failure_counts_once_however_often_it_is_said():
     async def story():
         journal = MemoryJournal()
         with running(journal) as run:
-            lease = await run.exchange("a", None, None)
-            assert await run.exchange("a", lease.token, failure(lease), claim=False) is None
-            assert await run.exchange("a", lease.token, failure(lease), claim=False) is None
+            lease = await exchange(run, "a", None, None)
+            assert await exchange(run, "a", lease.token, failure(lease), claim=False) is None
+            assert await exchange(run, "a", lease.token, failure(lease), claim=False) is None
         with running(journal) as run, pytest.raises(StaleReport):
-            await run.exchange("a", lease.token, failure(lease), claim=False)
+            await exchange(run, "a", lease.token, failure(lease), claim=False)
         assert kept(journal).count("Failed") == 1
 
     asyncio.run(story())
@@ -222,12 +226,12 @@ def test_a_report_that_was_acknowledged_before_the_restart_is_known_again():
     async def story():
         journal = MemoryJournal()
         with running(journal, population_size=1) as run:
-            lease = await run.exchange("a", None, None)
-            await run.exchange("a", lease.token, report(lease, float("nan")), claim=False)
+            lease = await exchange(run, "a", None, None)
+            await exchange(run, "a", lease.token, report(lease, float("nan")), claim=False)
         with running(journal) as run:
-            assert (await run.exchange("a", lease.token, report(lease, float("nan")))).interval.generation == 1
+            assert (await exchange(run, "a", lease.token, report(lease, float("nan")))).interval.generation == 1
             with pytest.raises(StaleReport):
-                await run.exchange("z", lease.token, report(lease, 7.0))
+                await exchange(run, "z", lease.token, report(lease, 7.0))
         assert kept(journal).count("Reported") == 1
 
     asyncio.run(story())
@@ -237,16 +241,16 @@ def test_what_cannot_be_written_has_not_happened_and_can_be_said_again():
     async def story():
         disk = Watched()
         with running(disk) as run:
-            lease = await run.exchange("a", None, None)
+            lease = await exchange(run, "a", None, None)
             disk.full = True
             for _ in range(2):
                 with pytest.raises(JournalError):
-                    await run.exchange("a", lease.token, report(lease))
+                    await exchange(run, "a", lease.token, report(lease))
                 with pytest.raises(JournalError):
-                    await run.exchange("b", None, None)
+                    await exchange(run, "b", None, None)
             disk.full = False
             await run.heartbeat("a", lease.token)
-            assert (await run.exchange("a", lease.token, report(lease))).interval.key == (1, 0)
+            assert (await exchange(run, "a", lease.token, report(lease))).interval.key == (1, 0)
             assert run.population.members[0].last.key == (0, 0)
         assert kept(disk) == ["Started", "Assigned", "Reported", "Assigned"]
 
@@ -256,20 +260,20 @@ def test_what_cannot_be_written_has_not_happened_and_can_be_said_again():
 def test_those_who_wait_are_served_in_turn_as_soon_as_there_is_something():
     async def story():
         with running(MemoryJournal(), population_size=3) as run:
-            held = [await run.exchange(name, None, None) for name in "abc"]
-            waiting = [asyncio.create_task(run.exchange(name, None, None, wait=10.0)) for name in "xyz"]
+            held = [await exchange(run, name, None, None) for name in "abc"]
+            waiting = [asyncio.create_task(exchange(run, name, None, None, wait=10.0)) for name in "xyz"]
             await asyncio.sleep(0.05)
             for name, lease in zip("ab", held, strict=False):
-                assert await run.exchange(name, lease.token, report(lease)) is None
+                assert await exchange(run, name, lease.token, report(lease)) is None
             assert not any(task.done() for task in waiting)
-            mine = await run.exchange("c", held[2].token, report(held[2]))
+            mine = await exchange(run, "c", held[2].token, report(held[2]))
             assert mine.interval.key == (2, 1), "who reports keeps its member"
             x, y = await asyncio.wait_for(asyncio.gather(*waiting[:2]), 5)
             assert {x.interval.key, y.interval.key} == {(0, 1), (1, 1)}
             assert not waiting[2].done()
             await run.release("x", x.token)
             assert (await asyncio.wait_for(waiting[2], 5)).interval == x.interval
-            assert await run.exchange("late", None, None, wait=0.1) is None
+            assert await exchange(run, "late", None, None, wait=0.1) is None
 
     asyncio.run(story())
 
@@ -277,10 +281,10 @@ def test_those_who_wait_are_served_in_turn_as_soon_as_there_is_something():
 def test_whoever_waits_hears_that_the_run_is_over():
     async def story():
         with running(MemoryJournal(), population_size=1, generations=1) as run:
-            lease = await run.exchange("a", None, None)
-            waiting = asyncio.create_task(run.exchange("b", None, None, wait=10.0))
+            lease = await exchange(run, "a", None, None)
+            waiting = asyncio.create_task(exchange(run, "b", None, None, wait=10.0))
             await asyncio.sleep(0.05)
-            assert await run.exchange("a", lease.token, report(lease)) == Ended(reason="generations")
+            assert await exchange(run, "a", lease.token, report(lease)) == Ended(reason="generations")
             assert await asyncio.wait_for(waiting, 5) == Ended(reason="generations")
             assert [state.state for state in run.members()] == ["done"]
 
@@ -291,10 +295,10 @@ def test_many_who_ask_at_once_share_transactions():
     async def story():
         disk = Watched()
         with running(disk, population_size=64, max_lead=None) as run:
-            leases = await asyncio.gather(*(run.exchange(f"w{i}", None, None) for i in range(64)))
+            leases = await asyncio.gather(*(exchange(run, f"w{i}", None, None) for i in range(64)))
             assert sorted(lease.interval.member for lease in leases) == list(range(64))
             before = len(disk.appended)
-            after = await asyncio.gather(*(run.exchange(lease.worker, lease.token, report(lease)) for lease in leases))
+            after = await asyncio.gather(*(exchange(run, lease.worker, lease.token, report(lease)) for lease in leases))
             assert all(isinstance(answer, Lease) for answer in after)
             assert len(disk.appended) - before < 16
         assert kept(disk).count("Reported") == 64
@@ -317,11 +321,11 @@ def test_a_report_is_kept_when_the_decision_after_it_fails():
         settings = Settings(population_size=1, interval=10, generations=2)
         pbt = PBT(space=Space(h=Float(0.0, 1.0)), settings=settings, exploit=exploit.Itself(), explore=Broken())
         with running(journal, pbt=pbt) as run:
-            lease = await run.exchange("a", None, None)
+            lease = await exchange(run, "a", None, None)
             with pytest.raises(StrategyError):
-                await run.exchange("a", lease.token, report(lease))
+                await exchange(run, "a", lease.token, report(lease))
             with pytest.raises(StrategyError):
-                await run.exchange("a", lease.token, report(lease))
+                await exchange(run, "a", lease.token, report(lease))
             assert kept(journal) == ["Started", "Assigned", "Reported"]
 
     asyncio.run(story())
@@ -338,12 +342,12 @@ def test_a_report_is_kept_when_the_decision_after_it_fails():
 def test_a_report_that_cannot_be_counted_leaves_the_lease_as_it_was(wrong, error, says):
     async def story():
         with running(MemoryJournal()) as run:
-            lease = await run.exchange("a", None, None)
+            lease = await exchange(run, "a", None, None)
             fields = {"member": 0, "generation": 0, "step": 10, "value": 1.0, "checkpoint": "c"} | wrong
             with pytest.raises(error, match=says):
-                await run.exchange("a", lease.token, Report(**fields))
+                await exchange(run, "a", lease.token, Report(**fields))
             assert kept(run.coordinator.journal) == ["Started", "Assigned"]
-            assert (await run.exchange("a", lease.token, report(lease))).interval.key == (1, 0)
+            assert (await exchange(run, "a", lease.token, report(lease))).interval.key == (1, 0)
 
     asyncio.run(story())
 
@@ -351,16 +355,16 @@ def test_a_report_that_cannot_be_counted_leaves_the_lease_as_it_was(wrong, error
 def test_another_worker_cannot_speak_for_the_holder():
     async def story():
         with running(MemoryJournal()) as run:
-            lease = await run.exchange("a", None, None)
+            lease = await exchange(run, "a", None, None)
             for worker, token in (("b", lease.token), ("a", lease.token[:-1] + "x"), ("a", "x"), ("a", "99-0-0-0-0")):
                 with pytest.raises(StaleReport):
-                    await run.exchange(worker, token, report(lease))
+                    await exchange(run, worker, token, report(lease))
             with pytest.raises(StaleReport):
                 await run.heartbeat("b", lease.token)
             with pytest.raises(ReportError, match="lease is missing"):
-                await run.exchange("a", None, report(lease))
-            assert await run.exchange("a", None, None, claim=False) is None
-            assert (await run.exchange("a", lease.token, report(lease))).interval.key == (1, 0)
+                await exchange(run, "a", None, report(lease))
+            assert await exchange(run, "a", None, None, claim=False) is None
+            assert (await exchange(run, "a", lease.token, report(lease))).interval.key == (1, 0)
 
     asyncio.run(story())
 
@@ -369,15 +373,15 @@ def test_a_damaged_checkpoint_makes_the_old_lease_void():
     async def story():
         journal = MemoryJournal()
         with running(journal, population_size=1) as run:
-            first = await run.exchange("a", None, None)
-            second = await run.exchange("a", first.token, report(first))
+            first = await exchange(run, "a", None, None)
+            second = await exchange(run, "a", first.token, report(first))
             damaged = Failure(member=0, generation=1, kind="damaged", checkpoint=second.interval.restore)
-            third = await run.exchange("a", second.token, damaged)
+            third = await exchange(run, "a", second.token, damaged)
             assert third.interval.restore is None
         with running(journal) as run:
             with pytest.raises(StaleReport):
-                await run.exchange("z", second.token, report(second))
-            assert (await run.exchange("a", third.token, report(third))).interval.generation == 2
+                await exchange(run, "z", second.token, report(second))
+            assert (await exchange(run, "a", third.token, report(third))).interval.generation == 2
         events = [codec.decode_event(data) for data in journal.read("main")]
         assert [type(event) for event in events if isinstance(event, Reported | Assigned)].count(Reported) == 2
 
@@ -386,16 +390,17 @@ def test_a_damaged_checkpoint_makes_the_old_lease_void():
 
 def test_whoever_has_hung_up_is_given_nothing():
     async def story():
-        async def gone():
-            await asyncio.sleep(0.05)
-
         with running(MemoryJournal(), population_size=1) as run:
-            lease = await run.exchange("a", None, None)
-            assert await asyncio.wait_for(run.exchange("b", None, None, wait=30.0, gone=gone), 5) is None
-            waiting = asyncio.create_task(run.exchange("c", None, None, wait=30.0, gone=lambda: asyncio.sleep(30)))
+            lease = await exchange(run, "a", None, None)
+            gone, told = asyncio.create_task(exchange(run, "b", wait=30.0)), []
+            run.ask(Asked("c", wait=30.0), told.append).give_up()
+            waiting = asyncio.create_task(exchange(run, "d", wait=30.0))
+            await asyncio.sleep(0.05)
+            gone.cancel()
             await asyncio.sleep(0.05)
             await run.release("a", lease.token)
-            assert (await asyncio.wait_for(waiting, 5)).worker == "c"
+            assert (await asyncio.wait_for(waiting, 5)).worker == "d"
+            assert told == [None]
 
     asyncio.run(story())
 
@@ -404,15 +409,15 @@ def test_those_who_wait_go_on_waiting_when_nothing_can_be_written():
     async def story():
         disk = Watched()
         with running(disk, population_size=2) as run:
-            a, b = await run.exchange("a", None, None), await run.exchange("b", None, None)
-            waiting = asyncio.create_task(run.exchange("c", None, None, wait=10.0))
-            assert await run.exchange("a", a.token, report(a), claim=False) is None
+            a, b = await exchange(run, "a", None, None), await exchange(run, "b", None, None)
+            waiting = asyncio.create_task(exchange(run, "c", None, None, wait=10.0))
+            assert await exchange(run, "a", a.token, report(a), claim=False) is None
             disk.full = True
             with pytest.raises(JournalError):
-                await run.exchange("b", b.token, report(b), claim=False)
+                await exchange(run, "b", b.token, report(b), claim=False)
             assert not waiting.done()
             disk.full = False
-            assert await run.exchange("b", b.token, report(b), claim=False) is None
+            assert await exchange(run, "b", b.token, report(b), claim=False) is None
             assert (await asyncio.wait_for(waiting, 5)).interval.generation == 1
 
     asyncio.run(story())

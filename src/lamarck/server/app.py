@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -11,7 +12,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from lamarck.server.checkpoint_routes import checkpoint_routes
-from lamarck.server.guard import Guard
+from lamarck.server.direct import Direct
+from lamarck.server.guard import Door, Guard
 from lamarck.server.metrics import Counted, Metrics
 from lamarck.server.openapi import document
 from lamarck.server.routes import missing, run_routes
@@ -56,11 +58,14 @@ def app(
         Route("/openapi.json", described, methods=["GET"]),
         Route("/metrics", counted, methods=["GET"]),
     ]
-    return Starlette(
+    door = Door(tokens)
+    application = Starlette(
         routes=[*own, *routes],
-        middleware=[Middleware(Counted, metrics=counts), Middleware(Guard, tokens=tokens)],
+        middleware=[Middleware(Counted, metrics=counts), Middleware(Guard, door=door)],
         exception_handlers={404: missing, 405: missing},
     )
+    application.state.protocol = partial(Direct, service=service, door=door, metrics=counts)
+    return application
 
 
 def guarded(routes: Sequence[BaseRoute], tokens: Tokens | None) -> Starlette:
@@ -70,4 +75,4 @@ def guarded(routes: Sequence[BaseRoute], tokens: Tokens | None) -> Starlette:
         routes: What there is, for viewers.
         tokens: Who may come; ``None`` lets everybody on this machine.
     """
-    return Starlette(routes=routes, middleware=[Middleware(Guard, tokens=tokens)], exception_handlers={404: missing, 405: missing})
+    return Starlette(routes=routes, middleware=[Middleware(Guard, door=Door(tokens))], exception_handlers={404: missing, 405: missing})

@@ -1,23 +1,30 @@
-"""The one request that every worker makes for every interval, answered with as little between as there can be.
+"""The one request that every worker makes for every interval: what it says, and what it is answered.
 
-It speaks ASGI itself, because the objects that make other routes short to write would cost it more than its decision does.
+It is answered without the framework wherever that can be (`lamarck.server.direct`), because the objects that make other routes short to write
+would cost it more than its decision does. What is said here holds both ways.
 """
 
 from __future__ import annotations
 
-from functools import partial
+import asyncio
 from typing import final
 from urllib.parse import unquote_plus
 
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from lamarck import codec
 from lamarck._errors import LamarckError, ReportError
+from lamarck.server.leases import Lease
+from lamarck.server.run import Answer, Asked
 from lamarck.server.service import Service
-from lamarck.server.wire import TooLarge, error_answer, number_in, problem, truth_in, word_in
-from lamarck.types import Ended, Failure, Report
+from lamarck.server.wire import body_of, error_answer, number_in, problem, truth_in, word_in
+from lamarck.types import Failure, Report
 
-__all__ = ["MAX_BODY", "MAX_WAIT", "Exchange"]
+__all__ = ["MAX_BODY", "MAX_WAIT", "PATH", "Exchange", "Reply", "asked_in", "reply_to"]
+
+PATH = "/v1/runs/{run}/exchange"
+"""Where it is asked."""
 
 MAX_BODY = 1 << 20
 """Longest report, in bytes."""
@@ -25,8 +32,53 @@ MAX_BODY = 1 << 20
 MAX_WAIT = 60.0
 """Seconds that a worker may wait for an interval in one request."""
 
-_POLITE = 64 * MAX_BODY
+Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""Status, headers and body."""
+
 _JSON = (b"content-type", b"application/json")
+
+
+def asked_in(query: bytes, body: bytes) -> Asked:
+    """Reads what a worker says.
+
+    Args:
+        query: The parameters, as they stand in the address; of one that comes twice, the last counts.
+        body: The message, or nothing.
+
+    Raises:
+        LamarckError: If that is not what a worker may say.
+
+    Example:
+        >>> asked_in(b"worker=a%2Fb&claim=false", b"")
+        Asked(worker='a/b', token=None, message=None, claim=False, wait=0.0)
+    """
+    plain = query.decode("latin-1")
+    pairs = [part.partition("=") for part in plain.split("&") if part]
+    given = {name: value for name, _, value in pairs}
+    if "%" in plain or "+" in plain:
+        given = {unquote_plus(name): unquote_plus(value) for name, value in given.items()}
+    worker, token = word_in(given, "worker"), given.get("lease")
+    if token is not None:
+        word_in(given, "lease")
+    claim, wait = truth_in(given, "claim", True), number_in(given, "wait", 0.0, 0.0, MAX_WAIT)
+    message = codec.decode(body) if body else None
+    if message is not None and not isinstance(message, Report | Failure):
+        raise ReportError(f"got a {type(message).__name__}; a worker says a Report, a Failure, or nothing")
+    return Asked(worker, token, message, claim, wait)
+
+
+def reply_to(result: Answer | LamarckError) -> Reply:
+    """Writes what came of it."""
+    if result is None:
+        return 204, [], b""
+    if isinstance(result, LamarckError):
+        refusal = error_answer(result)
+        return refusal.status_code, refusal.raw_headers, bytes(refusal.body)
+    if isinstance(result, Lease):
+        body, lease = codec.encode(result.interval), [(b"lamarck-lease", result.token.encode())]
+    else:
+        body, lease = codec.encode(result), []
+    return 200, [_JSON, (b"content-length", b"%d" % len(body)), *lease], body
 
 
 @final
@@ -41,74 +93,28 @@ class Exchange:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
+        """Answers a request, as an ASGI application."""
         try:
-            status, headers, body = await self._answer(scope, receive)
+            run, body = self._service.run(scope["path_params"]["run"]), await body_of(receive, MAX_BODY)
+            exchange, gone = asyncio.ensure_future(run.exchange(asked_in(scope["query_string"], body))), asyncio.ensure_future(_gone(receive))
+            try:
+                await asyncio.wait((exchange, gone), return_when=asyncio.FIRST_COMPLETED)
+                if not exchange.done():
+                    raise ClientDisconnect
+                status, headers, content = reply_to(await exchange)
+            finally:
+                exchange.cancel()
+                gone.cancel()
         except LamarckError as error:
-            await error_answer(error)(scope, receive, send)
-        except ConnectionResetError:
+            status, headers, content = reply_to(error)
+        except ClientDisconnect:
             await problem(400, "ServiceError", "the connection broke in the middle of the request")(scope, receive, send)
-        else:
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
-
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        run = self._service.run(scope["path_params"]["run"])
-        query = _query(scope["query_string"])
-        worker, token = word_in(query, "worker"), query.get("lease")
-        if token is not None:
-            word_in(query, "lease")
-        claim, wait = truth_in(query, "claim", True), number_in(query, "wait", 0.0, 0.0, MAX_WAIT)
-        data = await _body(receive)
-        answer = await run.exchange(worker, token, _message(data) if data else None, claim=claim, wait=wait, gone=partial(_gone, receive))
-        if answer is None:
-            return 204, [], b""
-        if isinstance(answer, Ended):
-            body, lease = codec.encode(answer), []
-        else:
-            body, lease = codec.encode(answer.interval), [(b"lamarck-lease", answer.token.encode())]
-        return 200, [_JSON, (b"content-length", b"%d" % len(body)), *lease], body
-
-
-def _query(text: bytes) -> dict[str, str]:
-    """Reads parameters; of one that comes twice, the last counts.
-
-    Example:
-        >>> _query(b"worker=a%20b&wait=20&odd"), _query(b"")
-        ({'worker': 'a b', 'wait': '20', 'odd': ''}, {})
-    """
-    plain = text.decode("latin-1")
-    pairs = [part.partition("=") for part in plain.split("&") if part]
-    if "%" in plain or "+" in plain:
-        return {unquote_plus(name): unquote_plus(value) for name, _, value in pairs}
-    return {name: value for name, _, value in pairs}
-
-
-async def _body(receive: Receive) -> bytes:
-    parts, size, more = list[bytes](), 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ConnectionResetError
-        part, more = message.get("body", b""), message.get("more_body", False)
-        size += len(part)
-        if size <= MAX_BODY:
-            parts.append(part)
-        elif size > MAX_BODY + _POLITE:
-            break
-    if size > MAX_BODY:
-        raise TooLarge(f"the report has more than {MAX_BODY:,} bytes; keep large things in checkpoints")
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+            return
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
 
 
 async def _gone(receive: Receive) -> None:
     """Returns when the other side has hung up."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _message(data: bytes) -> Report | Failure:
-    record = codec.decode(data)
-    if not isinstance(record, Report | Failure):
-        raise ReportError(f"got a {type(record).__name__}; a worker says a Report, a Failure, or nothing")
-    return record

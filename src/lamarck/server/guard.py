@@ -15,13 +15,13 @@ from typing import final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lamarck.server.tokens import Tokens
 from lamarck.server.wire import problem
 
-__all__ = ["COOKIE", "Guard", "Patience"]
+__all__ = ["COOKIE", "Door", "Guard", "Patience"]
 
 COOKIE = "lamarck-token"
 """The cookie in which a browser keeps a viewer's token, after ``/?token=...`` was opened once."""
@@ -69,28 +69,23 @@ class Patience:
 
 
 @final
-class Guard:
-    """Lets through what may come.
+class Door:
+    """Looks at whoever comes.
 
     Args:
-        app: What is behind the door.
         tokens: Who may come; ``None`` lets everybody on this machine.
         clock: Seconds that only run forward.
     """
 
-    def __init__(self, app: ASGIApp, tokens: Tokens | None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._app, self._tokens, self._patience = app, tokens, Patience(clock)
+    def __init__(self, tokens: Tokens | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tokens, self._patience = tokens, Patience(clock)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request, or passes it on."""
-        if scope["type"] != "http" or scope["path"] in _OPEN:
-            await self._app(scope, receive, send)
-            return
+    def refusal(self, scope: Scope) -> Response | None:
+        """Returns what somebody is answered who may not ask for what a request asks for; ``None`` lets it through."""
         headers = Headers(scope=scope)
-        refusal = self._stranger(headers) if self._tokens is None else self._unknown(scope, headers, self._tokens)
-        await (self._app if refusal is None else refusal)(scope, receive, send)
+        return self._stranger(headers) if self._tokens is None else self._unknown(scope, headers, self._tokens)
 
-    def _stranger(self, headers: Headers) -> ASGIApp | None:
+    def _stranger(self, headers: Headers) -> Response | None:
         host, origin = headers.get("host", ""), headers.get("origin")
         if _hostname(f"//{host}") not in _HERE:
             return problem(403, "NotAllowed", f"this server answers to the names of its own machine only, and was called {host[:100]!r}")
@@ -98,7 +93,7 @@ class Guard:
             return problem(403, "NotAllowed", "this server does not answer to other pages")
         return None
 
-    def _unknown(self, scope: Scope, headers: Headers, tokens: Tokens) -> ASGIApp | None:
+    def _unknown(self, scope: Scope, headers: Headers, tokens: Tokens) -> Response | None:
         address = (scope.get("client") or ("?",))[0]
         wait = self._patience.wait(address)
         if wait:
@@ -121,6 +116,24 @@ class Guard:
             answer.set_cookie(COOKIE, introduced, httponly=True, samesite="strict", secure=scope["scheme"] == "https", max_age=30 * 86400)
             return answer
         return None
+
+
+@final
+class Guard:
+    """Lets through what may come.
+
+    Args:
+        app: What is behind the door.
+        door: The door.
+    """
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        self._app, self._door = app, door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request, or passes it on."""
+        refusal = self._door.refusal(scope) if scope["type"] == "http" and scope["path"] not in _OPEN else None
+        await (self._app if refusal is None else refusal)(scope, receive, send)
 
 
 def _token(headers: Headers, looking: bool) -> str | None:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from lamarck import __version__
 from lamarck._errors import LamarckError, SettingsError
-from lamarck.server.exchange import Exchange
+from lamarck.server.exchange import PATH, Exchange
 from lamarck.server.plan import Plan
 from lamarck.server.run import Run
 from lamarck.server.service import Service
@@ -55,7 +55,7 @@ def run_routes(service: Service) -> list[Route]:
         return json_answer({"runs": [_line(service.run(name)) for name in service.runs()], "refused": service.refused})
 
     async def created(request: Request) -> Response:
-        plan = Plan.of(json_of(await body_of(request, _MAX_PLAN)))
+        plan = Plan.of(json_of(await body_of(request.receive, _MAX_PLAN)))
         new = await service.create(plan)
         where = {"Location": f"/v1/runs/{plan.name}"}
         return json_answer(_described(service.run(plan.name)), 201 if new else 200, where)
@@ -93,7 +93,7 @@ def run_routes(service: Service) -> list[Route]:
         ("POST", "/{run}/release", released),
     ]
     return [
-        Route("/v1/runs/{run}/exchange", Exchange(service), methods=["POST"]),  # first, because it is asked for most
+        Route(PATH, Exchange(service), methods=["POST"]),  # first, because it is asked for most
         Route("/healthz", explained(_healthy), methods=["GET"]),
         *(Route(f"/v1/runs{path}", explained(handler), methods=[method]) for method, path, handler in table),
     ]

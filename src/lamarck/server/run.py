@@ -1,9 +1,6 @@
 """One run of the service: its coordinator, and the leases on its members.
 
-Whatever changes a run is an *order*. All orders that come in one turn of the event loop are carried out together, in a single transaction, and
-only when that is on the disk are they answered: the more workers ask at once, the fewer waits for the disk each of them costs. Claims that
-cannot be met yet are parked and tried again after every batch, first come first served. There is no thread and no lock: the loop is the only
-writer.
+Whatever changes a run is an order (`lamarck.server.orders`): there is one writer, and what is answered is on the disk.
 """
 
 from __future__ import annotations
@@ -11,67 +8,49 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, final
 
-from lamarck._errors import JournalError, LamarckError, ReportError, ServiceError, StaleReport, StrategyError
+from lamarck._errors import LamarckError, ReportError, StaleReport, StrategyError
 from lamarck.coordinator import Coordinator
 from lamarck.population import Population
 from lamarck.server.leases import Lease, Leases, fence, member_of
+from lamarck.server.orders import WAIT, Order, Orders
 from lamarck.server.source import MemberState
 from lamarck.types import Ended, Failure, Report
 
-__all__ = ["Answer", "Run"]
+__all__ = ["Answer", "Asked", "Run"]
 
 Answer = Lease | Ended | None
 """What a worker is told: its next interval, that the run is over, or that there is nothing to train now."""
-
-Gone = Callable[[], Coroutine[Any, Any, None]]
 
 logger = logging.getLogger("lamarck.server")
 
 _MEMORY = 3600.0
 """Seconds for which it is remembered what a worker said last."""
 
-_WAIT = object()
-
 
 @final
-@dataclass(slots=True, eq=False)
-class _Order:
-    do: Callable[[], object]
-    future: asyncio.Future[Any]
-    wait: float = 0.0
-    gone: Gone | None = None
-    given_up: bool = False
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a worker says and wants in one request.
 
-    def park(self) -> None:
-        """Waits, but not longer than was asked for, and not for somebody who is not there any more."""
-        loop = self.future.get_loop()
-        timer = loop.call_later(self.wait, self.give_up)
-        self.future.add_done_callback(lambda _: timer.cancel())
-        if self.gone is not None:
-            watch = asyncio.ensure_future(self.gone())
-            watch.add_done_callback(lambda _: self.give_up())
-            self.future.add_done_callback(lambda _: watch.cancel())
+    Args:
+        worker: Who asks.
+        token: Of the lease that the message is about.
+        message: What came of it, or ``None``.
+        claim: Whether the worker wants another interval.
+        wait: Seconds to wait for one, if there is none yet.
+    """
 
-    def give_up(self) -> None:
-        """Is told, when it has waited long enough, that there is nothing."""
-        self.given_up = True
-        if not self.future.done():
-            self.future.set_result(None)
-
-
-@final
-@dataclass(slots=True)
-class _Asked:
     worker: str
-    token: str | None
-    message: Report | Failure | None
-    claim: bool
-    patient: bool
+    token: str | None = None
+    message: Report | Failure | None = None
+    claim: bool = True
+    wait: float = 0.0
 
 
 @final
@@ -103,48 +82,35 @@ class Run:
         self._leases = Leases()
         self._said: dict[str, str | None] = {}  # the token of each worker's last message: one that comes twice is known by it
         self._seen: dict[str, float] = {}
-        self._orders: list[_Order] = []
-        self._parked: deque[_Order] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-        self._stopped = False
+        self._orders = Orders(self._transaction, lease / 8)  # which also looks for lost workers when nobody says anything
         # Who trained these when the server stopped may be training still: until a lease has passed nobody else gets them.
         self._reserved: set[int] = set(self.population.standing) if reserve else set()
         self._reserved_until = self._ticked + lease
         for member in self._reserved:
             coordinator.hold(_reserved(member), member)
 
-    async def exchange(
-        self,
-        worker: str,
-        token: str | None,
-        message: Report | Failure | None,
-        *,
-        claim: bool = True,
-        wait: float = 0.0,
-        gone: Gone | None = None,
-    ) -> Answer:
-        """Takes in what a worker says and hands it its next interval; when this returns, both are on the disk.
+    def ask(self, asked: Asked, tell: Callable[[Any], None]) -> Order:
+        """Takes in what a worker says and hands it its next interval; when it is told which, both are on the disk.
 
         Args:
-            worker: Who asks.
-            token: Of the lease that the message is about.
-            message: What came of it, or ``None``.
-            claim: Whether the worker wants another interval.
-            wait: Seconds to wait for one, if there is none yet.
-            gone: Returns when the worker has hung up, and nobody would hear the answer.
+            asked: What it says.
+            tell: Is called with the `Answer`, or with what `exchange` would raise.
+
+        Returns:
+            The order, for whoever goes before that to give it up.
+        """
+        return self._orders.put(partial(self._exchange, asked), tell, asked.wait)
+
+    async def exchange(self, asked: Asked) -> Answer:
+        """Does what `ask` does, for whoever can await the answer.
 
         Raises:
             StaleReport: If the interval is not this worker's any more.
             ReportError: If the report cannot be counted.
             JournalError: If nothing can be written; then nothing has changed.
         """
-        asked = _Asked(worker, token, message, claim, wait > 0)
-        order = self._order(lambda: self._exchange(asked), wait, gone)
-        try:
-            answer: Answer = await order.future
-            return answer
-        finally:
-            order.given_up = True
+        answer: Answer = await self._orders.done(partial(self._exchange, asked), asked.wait)
+        return answer
 
     async def heartbeat(self, worker: str, token: str) -> None:
         """Prolongs a lease.
@@ -156,11 +122,11 @@ class Run:
         if lease is not None and lease.token == token:
             lease.deadline = self._clock() + self.lease
         else:
-            await self._order(lambda: self._adopt(worker, token)).future
+            await self._orders.done(partial(self._adopt, worker, token))
 
     async def release(self, worker: str, token: str) -> None:
         """Gives an interval back, to be trained by somebody else; this is not a failure. A lease that is over already is no error."""
-        await self._order(lambda: self._release(worker, token)).future
+        await self._orders.done(partial(self._release, worker, token))
 
     def members(self) -> list[MemberState]:
         """Returns what each member is doing."""
@@ -189,91 +155,42 @@ class Run:
 
     def stop(self) -> None:
         """Lets go of all who wait, and takes no more orders."""
-        self._stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
-        self._answer([(order, ServiceError("the server is stopping; ask again in a moment")) for order in self._parked])
-        self._parked.clear()
+        self._orders.stop()
 
-    # ---- orders ------------------------------------------------------------------------------------------------------------------------------
-
-    def _order(self, do: Callable[[], object], wait: float = 0.0, gone: Gone | None = None) -> _Order:
-        if self._stopped:
-            raise ServiceError("the server is stopping; ask again in a moment")
-        loop = asyncio.get_running_loop()
-        order = _Order(do, loop.create_future(), wait, gone)
-        if not self._orders:
-            loop.call_soon(loop.call_soon, self._batch)  # a turn later, when all who are being read have been heard
-        self._orders.append(order)
-        if self._timer is None:
-            self._timer = loop.call_later(self.lease / 8, self._look_round)
-        return order
-
-    def _look_round(self) -> None:
-        """Looks for lost workers also when nobody says anything."""
-        self._timer = asyncio.get_running_loop().call_later(self.lease / 8, self._look_round)
-        if not self._orders:
-            self._batch()
-
-    def _batch(self) -> None:
-        orders, self._orders = self._orders, []
-        before = self._leases.copy(), self._said.copy(), self._reserved.copy(), self._parked.copy()
-        parked, results = list[_Order](), list[tuple[_Order, object]]()
+    @contextmanager
+    def _transaction(self) -> Iterator[list[Callable[[], object]]]:
+        before = self._leases.copy(), self._said.copy(), self._reserved.copy()
         try:
             with self.coordinator.batch() as answers:
                 self._tick()
-                for order in orders:
-                    result = _result(order)
-                    if result is _WAIT:
-                        parked.append(order)
-                    else:
-                        results.append((order, result))
-                self._parked.extend(parked)
-                self._serve_parked(results)
-                answers.append(lambda: self._answer(results))
-                answers.extend(order.park for order in parked)
-        except Exception as error:
-            logger.error("nothing could be written, and nothing has changed: %s", error, exc_info=not isinstance(error, JournalError))
-            self._leases, self._said, self._reserved, self._parked = before
-            self._answer([(order, error) for order in orders])
+                yield answers
+                answers.append(self._moved)
+        except BaseException:
+            self._leases, self._said, self._reserved = before
+            raise
 
-    def _serve_parked(self, results: list[tuple[_Order, object]]) -> None:
-        while self._parked:
-            order = self._parked[0]
-            result = None if order.given_up else _result(order)
-            if result is _WAIT:
-                return  # whom nothing can be given now, and so nobody behind either
-            self._parked.popleft()
-            results.append((order, result))
-
-    def _answer(self, results: list[tuple[_Order, object]]) -> None:
-        for order, result in results:
-            if order.future.done():
-                continue
-            if isinstance(result, Exception):
-                order.future.set_exception(result)
-            else:
-                order.future.set_result(result)
+    def _moved(self) -> None:
         if self.coordinator.population is not self.population:
             self.population = self.coordinator.population
             changed, self.changed = self.changed, asyncio.Event()
             changed.set()
 
-    # ---- what orders do, inside a batch ------------------------------------------------------------------------------------------------------
+    # ---- what orders do, inside a transaction ------------------------------------------------------------------------------------------------
 
-    def _exchange(self, asked: _Asked) -> object:
-        if asked.message is not None and asked.token is None:
+    def _exchange(self, asked: Asked) -> object:
+        message = asked.message
+        if message is not None and asked.token is None:
             raise ReportError("lease is missing; a report shows the lease of its interval, which came with it")
         self._seen[asked.worker] = self._clock()
-        if asked.message is not None and (self._said.get(asked.worker) == asked.token or not self._is_new(asked)):
-            asked.message = None  # heard before
-        if asked.message is None:
+        if message is not None and (self._said.get(asked.worker) == asked.token or not self._is_new(asked, message)):
+            message = None  # heard before
+        if message is None:
             held = self._leases.of_worker(asked.worker)
             if not asked.claim or held is not None:  # whose answer was lost on its way, or whose words come late
                 return held if asked.claim else None
         coordinator = self.coordinator
         try:
-            interval = coordinator.exchange(asked.worker, asked.message, claim=asked.claim)
+            interval = coordinator.exchange(asked.worker, message, claim=asked.claim)
         except StrategyError:  # the report itself is kept
             self._heard(asked)
             raise
@@ -284,18 +201,17 @@ class Run:
         if coordinator.over:
             reason: Any = coordinator.population.ended
             return Ended(reason=reason)
-        return _WAIT if asked.patient and asked.claim else None
+        return WAIT if asked.claim and asked.wait > 0 else None
 
-    def _heard(self, asked: _Asked) -> None:
-        """Notes that a message is in the journal, or will be when the batch is, and that its lease has served."""
+    def _heard(self, asked: Asked) -> None:
+        """Notes that a message is in the journal, or will be with this transaction, and that its lease has served."""
         self._leases.drop(asked.worker)
         if asked.message is not None:
-            self._said[asked.worker], asked.message = asked.token, None
+            self._said[asked.worker] = asked.token
 
-    def _is_new(self, asked: _Asked) -> bool:
+    def _is_new(self, asked: Asked, message: Report | Failure) -> bool:
         """Whether a message is this worker's to say and was not heard before; refuses what comes from the dead."""
-        message, population = asked.message, self.coordinator.population
-        assert message is not None
+        population = self.coordinator.population
         if not 0 <= message.member < len(population):
             raise ReportError(f"got member {message.member}; this population has members 0 to {len(population) - 1}")
         lease = self._leases.of_member(message.member)
@@ -373,13 +289,6 @@ class Run:
 
 def _reserved(member: int) -> Hashable:
     return ("reserved", member)
-
-
-def _result(order: _Order) -> object:
-    try:
-        return order.do()
-    except Exception as error:
-        return error
 
 
 def _same(population: Population, report: Report) -> bool:

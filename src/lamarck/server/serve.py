@@ -99,6 +99,7 @@ def listening(host: str, port: int) -> socket.socket:
 def _config(app: Starlette, certificate: Path | None = None, key: Path | None = None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=getattr(app.state, "protocol", "auto"),
         access_log=False,  # it would write down the whole address of every request; the application logs what matters
         log_config=None,
         server_header=False,

@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import Receive
 
 from lamarck._errors import (
     CheckpointDamaged,
@@ -64,26 +65,29 @@ def json_answer(value: object, status: int = 200, headers: Mapping[str, str] | N
     return Response(text.encode(errors="replace"), status, headers, media_type="application/json")
 
 
-async def body_of(request: Request, limit: int) -> bytes:
+async def body_of(receive: Receive, limit: int) -> bytes:
     """Returns a request's body.
 
     Args:
-        request: The request.
+        receive: What the request comes through.
         limit: Most bytes.
 
     Raises:
         TooLarge: If there are more.
+        ClientDisconnect: If the other side hangs up before its end.
     """
-    parts, size = list[bytes](), 0
-    async for part in request.stream():
+    parts, size, more = list[bytes](), 0, True
+    while more and size <= limit + _POLITE:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part, more = message.get("body", b""), message.get("more_body", False)
         size += len(part)
         if size <= limit:
             parts.append(part)
-        elif size > limit + _POLITE:
-            break
     if size > limit:
         raise TooLarge(f"the request has more than {limit:,} bytes; keep large things in checkpoints")
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)
 
 
 def json_of(data: bytes) -> Any:
