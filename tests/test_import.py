@@ -77,3 +77,28 @@ def test_what_needs_an_extra_says_which_line_installs_it() -> None:
     assert done.returncode == 1
     assert "pip install 'lamarck[plot]'" in done.stderr, done.stderr
     assert "lamarck._errors.MissingExtra" in done.stderr
+
+
+A_SCRIPT = """
+import numpy as np
+import lamarck as lk
+
+worker = lk.worker(lk.Space(lr=lk.Float(1e-3, 1.0)), interval=2, steps=6)
+x = np.ones(2)
+worker.track(x=x)
+for interval in worker:
+    x *= 1 - interval.hparams["lr"]
+    interval.report(-float(x @ x))
+assert worker.over
+"""
+
+
+def test_a_script_that_is_alone_needs_numpy_alone() -> None:
+    done = python(REFUSE_THIRD_PARTY, A_SCRIPT, ONLY_NUMPY)
+    assert done.returncode == 0, done.stderr
+
+
+def test_scripts_as_workers_say_what_serves_them() -> None:
+    done = python(REFUSE_THIRD_PARTY, "from lamarck.scripts import Scripts", "Scripts(command=['python', 'train.py'])")
+    assert done.returncode == 1
+    assert done.stderr.endswith("A script as a worker needs the package 'starlette', which is not installed: pip install 'lamarck[serve]'\n")

@@ -17,14 +17,12 @@ from typing import final
 from urllib.parse import quote, urlencode
 
 from lamarck import codec
-from lamarck._errors import PopulationLost, SettingsError, StaleReport, TrainingError
+from lamarck._errors import PopulationLost, SettingsError, StaleReport, TrainingError, require
 from lamarck._http import Connection
 from lamarck.coordinator import Coordinator
 from lamarck.engines import Train
 from lamarck.engines.processes import Processes, shared
-from lamarck.server.app import app
 from lamarck.server.run import Run
-from lamarck.server.serve import background
 from lamarck.server.service import Service
 from lamarck.server.tokens import Tokens, add_token
 from lamarck.types import Failure
@@ -58,6 +56,7 @@ class Scripts:
 
     Raises:
         SettingsError: If the places have a time limit, which only training functions can have.
+        MissingExtra: If what serves the run is not installed.
 
     Example:
         >>> Scripts(command=("python", "train.py"), places=Processes(workers=4)).places.workers
@@ -71,6 +70,8 @@ class Scripts:
     def __post_init__(self) -> None:
         if self.places.time_limit is not None:
             raise SettingsError("time_limit: scripts have none; give a training function, as in train.py:train, whose process can be replaced")
+        for package in ("starlette", "uvicorn"):
+            require(package, "serve", "A script as a worker")
 
     def __call__(self, train: Train, coordinator: Coordinator) -> None:
         """Trains until the run is over.
@@ -85,6 +86,10 @@ class Scripts:
         """
         if coordinator.over:
             return
+        # Scripts themselves import this package, and do without what serves them.
+        from lamarck.server.app import app
+        from lamarck.server.serve import background
+
         environments = self.places.environments(len(coordinator.population))
         with shared(coordinator), TemporaryDirectory(prefix="lamarck-") as empty:
             token = add_token(Path(empty) / "tokens", "worker")  # others on this machine can reach the address, too
