@@ -32,6 +32,9 @@ def broken(worker):
     for interval in worker:
         nobody_defined_this
 
+def lonely():
+    pass
+
 def fails_early(worker):
     open("no/such/file")
 
@@ -133,6 +136,7 @@ def test_target_ends_the_run(capsys):
         (["run", "tarin.py:train", "--interval", "5", "--steps", "5"], ["no file 'tarin.py'", "did you mean 'train.py'"]),
         (["run", "train.py:trian", "--interval", "5", "--steps", "5"], ["train.py has no 'trian'", "did you mean 'train'"]),
         (["run", "train.py", "--interval", "5", "--steps", "5"], ["a script needs the search space", "name it as well: train.py:train"]),
+        (["run", "train.py:lonely", "--interval", "5", "--steps", "5"], ["train.py:lonely", "arguments ()", "def train(worker)"]),
         (["run", "nothing.here:train", "--interval", "5", "--steps", "5"], ["no module 'nothing.here'"]),
         ([*RUN, "--space", "none.toml"], ["no file 'none.toml'"]),
         ([*RUN, "--exploit", "truncatoin"], ["unknown strategy 'truncatoin'", "Did you mean 'truncation'?"]),

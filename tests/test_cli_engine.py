@@ -52,7 +52,7 @@ def broken(worker):
         nobody_defined_this
 """
 
-MODULE = [sys.executable, "-m", "lamarck.cli"]
+MODULE = [sys.executable, "-m", "lamarck"]
 SCRIPT = [str(Path(sys.executable).parent / "lamarck")]
 RUN = ["run", "train.py:train", "-n", "4", "--interval", "5", "--generations", "8"]
 

@@ -72,7 +72,7 @@ def chatty(worker):
     raise RuntimeError("after the last report")
 """
 
-LAMARCK = [sys.executable, "-m", "lamarck.cli"]
+LAMARCK = [sys.executable, "-m", "lamarck"]
 RUN = [*LAMARCK, "run", "train.py:train", "-n", "4", "--interval", "5", "--generations", "6"]
 
 

@@ -169,7 +169,7 @@ def test_without_a_report_there_is_nothing_to_follow(history, capsys):
 @pytest.mark.slow
 def test_replay_with_workers_that_is_stopped_goes_on_where_it_was(history, capsys, tmp_path):
     Path("slow").touch()
-    command = [sys.executable, "-m", "lamarck.cli", "replay", "train.db", "--seeds", "3", "--workers", "2"]
+    command = [sys.executable, "-m", "lamarck", "replay", "train.db", "--seeds", "3", "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
     end = time.monotonic() + 60
     while time.monotonic() < end and reports() < 6:

@@ -107,7 +107,7 @@ def train(worker):
 def test_a_run_with_a_dashboard_says_where_and_serves_it_until_it_is_over(tmp_path, name):
     (tmp_path / "train.py").write_text(SLOW)
     words = ["run", "train.py:train", "-n", "4", "--interval", "1", "--generations", "12", "--dashboard", "--name", name]
-    command = [sys.executable, "-m", "lamarck.cli", *words]
+    command = [sys.executable, "-m", "lamarck", *words]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         url = next(line for line in running.stderr if line.startswith("live page: ")).split()[-1]
         assert url.startswith("http://127.0.0.1:")

@@ -123,7 +123,7 @@ def test_an_unknown_name(folder):
 
 
 def test_what_is_not_a_function(folder):
-    with pytest.raises(SettingsError, match=r"train.py:not_a_space is 3, which is not a function"):
+    with pytest.raises(SettingsError, match=r"train.py:not_a_space: got 3; a training function takes a worker"):
         Target.parse("train.py:not_a_space").load_function(folder)
 
 

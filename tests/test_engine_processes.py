@@ -27,6 +27,8 @@ from trainers import (
     fails_early,
     hangs_once,
     has_children,
+    reports_nothing,
+    reports_words,
     returns_early,
     tells,
 )
@@ -100,6 +102,30 @@ def test_a_function_that_cannot_begin_ends_the_run(function, says):
     with pytest.raises(TrainingError, match=says):
         lk.run(function, SPACE, engine=Processes(workers=2), **SETTINGS)
     assert alive() == []
+
+
+@pytest.mark.parametrize("function", [reports_nothing, reports_words, returns_early, fails_early])
+def test_a_fault_of_the_function_is_told_as_in_one_process(function):
+    with pytest.raises(lk.LamarckError) as inline:
+        lk.run(function, SPACE, **SETTINGS)
+    with pytest.raises(lk.LamarckError) as processes:
+        lk.run(function, SPACE, engine=Processes(workers=1), **SETTINGS)
+    assert type(processes.value) is type(inline.value)
+    said, *below = str(processes.value).splitlines()
+    assert said == str(inline.value)
+    assert all("lamarck" not in line for line in below)
+    assert bool(below) == (inline.value.__cause__ is not None)
+
+
+def test_a_function_of_a_session_is_explained():
+    function = type(train)(train.__code__, {}, "train")
+    function.__module__, function.__qualname__ = "__main__", "train"
+    sys.modules["__main__"].train = function
+    try:
+        with pytest.raises(TrainingError, match="cannot be loaded in a worker process.*top level of a module that can be imported"):
+            lk.run(function, SPACE, engine=Processes(workers=1), **SETTINGS)
+    finally:
+        del sys.modules["__main__"].train
 
 
 def test_a_function_that_cannot_be_sent_is_explained():

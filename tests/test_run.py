@@ -28,6 +28,12 @@ def events(path, name="main"):
         return list(journal.read(name))
 
 
+def ends_the_process(worker):
+    worker.track(x=np.zeros(1))
+    for _ in worker:
+        sys.exit(3)
+
+
 def test_the_ten_lines_of_a_user():
     history = lk.run(train, SPACE, population_size=4, interval=5, steps=30, mode="max", seed=0)
     assert history.ended == "generations"
@@ -42,7 +48,11 @@ def test_the_ten_lines_of_a_user():
         (dict(generations=None), "give one of them"),
         (dict(generations=None, steps=10), "steps must be a whole number of intervals, e.g. 9"),
         (dict(generations=None, steps=2), "e.g. 3"),
-        (dict(engine="warp"), "engine"),
+        (dict(interval=0), "interval: got 0; it must be a whole number of at least 1"),
+        (dict(interval="5", generations=None, steps=20), "interval: got '5'"),
+        (dict(generations=None, steps=4.5), "steps: got 4.5"),
+        (dict(engine="warp"), "engine: got 'warp'; it must be one of 'inline', 'processes', 'vectorised'"),
+        (dict(engine=2), "engine: got 2"),
         (dict(name="a/b"), "plain name"),
         (dict(name=""), "plain name"),
     ],
@@ -50,6 +60,33 @@ def test_the_ten_lines_of_a_user():
 def test_settings_that_cannot_be(wrong, says):
     with pytest.raises(SettingsError, match=says):
         lk.run(train, SPACE, **(SETTINGS | wrong))
+
+
+@pytest.mark.parametrize(
+    ("function", "engine", "says"),
+    [
+        (lambda worker: None, lk.Processes(workers=1), "top level of a module"),
+        (train, lk.Vectorised(), "give it a lamarck.VectorTask"),
+        (train, "warp", "engine: got 'warp'"),
+        (lambda worker, more: None, "inline", r"train: got a function with the arguments \(worker, more\)"),
+        (None, "inline", "train: got None"),
+    ],
+)
+def test_what_cannot_be_trained_begins_no_run(function, engine, says):
+    with pytest.raises(SettingsError, match=says):
+        lk.run(function, SPACE, journal="a.db", engine=engine, **SETTINGS)
+    assert not Path("a.db").exists()
+
+
+def test_engines_go_by_their_names_too():
+    by_name, by_object = (lk.run(train, SPACE, engine=engine, **SETTINGS) for engine in ("processes", lk.Processes()))
+    assert by_name.records == by_object.records
+
+
+def test_a_training_function_that_ends_the_process_says_how_to_go_on(capsys):
+    with pytest.raises(SystemExit):
+        lk.run(ends_the_process, SPACE, journal="a.db", **SETTINGS)
+    assert "go on with: lamarck resume a.db" in capsys.readouterr().err
 
 
 def test_a_run_is_not_begun_twice():

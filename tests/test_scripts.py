@@ -285,7 +285,7 @@ def test_run_that_is_interrupted_ends_its_scripts_and_goes_on_where_it_was(tmp_p
     script(SLOW)
     Path("slow").touch()
     Path("space.toml").write_text("[h]\nlow = 0.01\nhigh = 1.0\nlog = true\n")
-    command = [sys.executable, "-m", "lamarck.cli", "run", "script.py", "--space", "space.toml", "-n", "4", "--interval", "3"]
+    command = [sys.executable, "-m", "lamarck", "run", "script.py", "--space", "space.toml", "-n", "4", "--interval", "3"]
     command += ["--generations", "10", "--workers", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as process:
         try:

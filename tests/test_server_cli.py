@@ -36,7 +36,7 @@ class Served:
     """`lamarck serve` in a process of its own."""
 
     def __init__(self, *options, journal="service.db", environment=None):
-        command = [sys.executable, "-m", "lamarck.cli", "serve", str(journal), "--port", "0", *options]
+        command = [sys.executable, "-m", "lamarck", "serve", str(journal), "--port", "0", *options]
         environment = {key: value for key, value in os.environ.items() if key != "LAMARCK_TOKEN"} | (environment or {})
         self.said = Path(f"said-{time.monotonic_ns()}.txt")
         with self.said.open("w") as said:

@@ -151,6 +151,10 @@ def test_misuse_is_explained():
     it = next(iter(worker))
     with pytest.raises(ReportError, match="report a number"):
         it.report("good")
+    with pytest.raises(ReportError, match=r"metrics\['loss'\]: got tensor\(\[1., 2.\]\); give one number"):
+        it.report(1.0, metrics={"loss": torch.tensor([1.0, 2.0])})
+    with pytest.raises(ReportError, match="samples: got None; give one number"):
+        it.report(1.0, samples=[1.0, None])
     it.report(1.0)
     with pytest.raises(TrainingError, match="already reported"):
         it.report(1.0)

@@ -49,6 +49,18 @@ def returns_early(worker):
     pass
 
 
+def reports_nothing(worker):
+    worker.track(x=np.zeros(1))
+    for _ in worker:
+        pass
+
+
+def reports_words(worker):
+    worker.track(x=np.zeros(1))
+    for interval in worker:
+        interval.report("good")
+
+
 def exits_early(worker):
     os._exit(3)
 

@@ -1,4 +1,4 @@
-"""``python -m lamarck.cli``: the same as ``lamarck``."""
+"""``python -m lamarck``: the same as ``lamarck``."""
 
 import sys
 

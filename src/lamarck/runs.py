@@ -12,10 +12,11 @@ from typing import Any, Literal, final
 
 import numpy as np
 
+from lamarck._checks import check_whole
 from lamarck._errors import JournalConflict, SettingsError
 from lamarck.checkpoints import Checkpoints, open_checkpoints
 from lamarck.coordinator import Coordinator, Observer, events_of
-from lamarck.engines import Engine, Train, engine_named
+from lamarck.engines import Engine, Train, engine_for
 from lamarck.history import History
 from lamarck.journal import Journal, open_journal
 from lamarck.pbt import PBT
@@ -79,7 +80,8 @@ def run(
         name: Name of the run in the journal.
         resume: Whether to go on with the run if the journal has it already, which is what a job that may be preempted and started again wants.
             The settings must be the same.
-        engine: What provides workers; ``"inline"`` trains all members in this process, one after the other.
+        engine: What provides workers; ``"inline"`` trains all members in this process, one after the other. ``"processes"`` and
+            ``"vectorised"`` are `lamarck.Processes` and `lamarck.Vectorised` as they are by default.
         observers: Are told each event after it is safe.
         info: Kept in the journal for people.
 
@@ -122,9 +124,10 @@ def run(
     if rescue != "default":
         given["rescue"] = rescue
     pbt = PBT(space=space, settings=settings, initial=initial, stratified=stratified, **given)
+    chosen = engine_for(train, engine)
     with Opened(journal, checkpoints, name) as (book, store):
         coordinator = begin(pbt, book, store, name, resume=resume, observers=observers, info={**provenance(train), **(info or {})})
-        return _train(engine, train, coordinator, journal)
+        return _train(chosen, train, coordinator, journal)
 
 
 def resume(
@@ -156,9 +159,10 @@ def resume(
     """
     if isinstance(journal, str | os.PathLike) and not Path(journal).exists():
         raise SettingsError(f"there is no journal {str(journal)!r} to resume; `run` begins one")
+    chosen = engine_for(train, engine)
     with Opened(journal, checkpoints, name) as (book, store):
         assert book is not None
-        return _train(engine, train, Coordinator.resume(book, name, store, observers=observers, **changes), journal)
+        return _train(chosen, train, Coordinator.resume(book, name, store, observers=observers, **changes), journal)
 
 
 def begin(
@@ -248,10 +252,10 @@ class Opened:
             self.journal.close()
 
 
-def _train(engine: Engine | str, train: Train, coordinator: Coordinator, journal: object) -> History:
+def _train(engine: Engine, train: Train, coordinator: Coordinator, journal: object) -> History:
     try:
-        (engine_named(engine) if isinstance(engine, str) else engine)(train, coordinator)
-    except KeyboardInterrupt:
+        engine(train, coordinator)
+    except (KeyboardInterrupt, SystemExit):  # the latter is a training function's own
         done = int(np.minimum(coordinator.population.generations, coordinator.pbt.settings.generations).sum())
         named = "" if coordinator.run == "main" else f" --name {coordinator.run}"
         kept = isinstance(journal, str | os.PathLike)
@@ -286,15 +290,17 @@ def generations_in(interval: int, steps: int | None, generations: int | None) ->
     """Returns how many intervals a member trains, from one of two ways to say it.
 
     Raises:
-        SettingsError: If none or both are given, or the steps are not a whole number of intervals.
+        SettingsError: If none or both are given, one is not a whole number, or the steps are not a whole number of intervals.
     """
+    check_whole("interval", interval, 1)
     if (steps is None) == (generations is None):
         raise SettingsError(f"got steps={steps} and generations={generations}; give one of them")
     if generations is not None:
         return generations
     assert steps is not None
-    if interval < 1 or steps < interval or steps % interval:
-        near = max(1, steps // max(1, interval)) * interval
+    check_whole("steps", steps, 1)
+    if steps % interval:
+        near = max(1, steps // interval) * interval
         raise SettingsError(f"got steps={steps} and interval={interval}; steps must be a whole number of intervals, e.g. {near}")
     return steps // interval
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import random
 import sys
@@ -10,12 +11,12 @@ from typing import Any, final
 
 import numpy as np
 
-from lamarck._errors import CheckpointDamaged, CheckpointMissing, LamarckError, StaleReport, TrainingError
+from lamarck._errors import CheckpointDamaged, CheckpointMissing, LamarckError, ReportError, SettingsError, StaleReport, TrainingError
 from lamarck.checkpoints import Checkpoints, MemoryCheckpoints
 from lamarck.tracking import Tracked, tracked
 from lamarck.types import Failure, Interval, Report
 
-__all__ = ["ActiveInterval", "Transport", "Worker", "attempt", "raised", "seed_everything"]
+__all__ = ["ActiveInterval", "Transport", "Worker", "attempt", "check_train", "raised", "seed_everything"]
 
 Transport = Callable[[Report | Failure | None], Interval | None]
 """Carries what a worker says to whoever decides, and brings back its next interval; ``None`` when the run is over."""
@@ -75,7 +76,7 @@ class ActiveInterval:
 
         Raises:
             TrainingError: If the interval has been reported before, or nothing is tracked.
-            ReportError: If the value is not a number.
+            ReportError: If the value, a sample or a metric is not a number.
         """
         if self.reported:
             raise TrainingError(
@@ -86,8 +87,8 @@ class ActiveInterval:
             generation=self.generation,
             step=self.until if step is None else int(step),
             value=value,
-            samples=tuple(map(float, samples)),
-            metrics={name: float(number) for name, number in (metrics or {}).items()},
+            samples=tuple(_number("samples", sample) for sample in samples),
+            metrics={name: _number(f"metrics[{name!r}]", number) for name, number in (metrics or {}).items()},
             checkpoint=self._save(self._interval),
         )
         self._finish(report)
@@ -231,9 +232,11 @@ def attempt(train: Callable[[Worker], object], worker: Worker) -> Exception | No
         What it raised in an interval, which can be tried again; ``None`` when the run is over.
 
     Raises:
+        SettingsError: If it cannot be called with a worker.
         TrainingError: If it breaks its contract: it returns before the run is over, or raises before its first interval.
         LamarckError: If it was told that it cannot go on.
     """
+    check_train("the training function", train)
     try:
         train(worker)
     except LamarckError:
@@ -245,6 +248,36 @@ def attempt(train: Callable[[Worker], object], worker: Worker) -> Exception | No
     if not worker.over:
         raise TrainingError("the training function returned before the run was over: iterate `for interval in worker` to its end")
     return None
+
+
+def check_train(where: str, train: object) -> None:
+    """Raises `SettingsError` unless something can be called with a worker and nothing else.
+
+    Args:
+        where: What to call it in the message.
+        train: What should be a training function.
+
+    Example:
+        >>> check_train("train.py:train", lambda: None)
+        Traceback (most recent call last):
+            ...
+        lamarck._errors.SettingsError: train.py:train: got a function with the arguments (); a training function takes a worker and nothing
+            else: def train(worker): ...
+    """
+    if not callable(train):
+        got = repr(train)
+    else:
+        try:
+            signature = inspect.signature(train)
+        except (TypeError, ValueError):  # what is written in C may not tell
+            return
+        try:
+            signature.bind(None)
+        except TypeError:
+            got = f"a function with the arguments {signature}"
+        else:
+            return
+    raise SettingsError(f"{where}: got {got}; a training function takes a worker and nothing else: def train(worker): ...")
 
 
 def raised(interval: Interval, error: Exception) -> Failure:
@@ -269,3 +302,10 @@ def seed_everything(seed: int) -> None:
         torch.default_generator.manual_seed(seed)
         if torch.cuda.is_available() and torch.cuda.is_initialized():
             torch.cuda.manual_seed_all(seed)
+
+
+def _number(where: str, got: object) -> float:
+    try:
+        return float(got)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):  # PyTorch's own for a tensor of several
+        raise ReportError(f"{where}: got {got!r}; give one number") from None

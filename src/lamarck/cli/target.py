@@ -14,7 +14,7 @@ from typing import Any, final
 
 from lamarck._errors import LamarckError, SettingsError, SpaceError, TrainingError
 from lamarck.space import Space
-from lamarck.training import Worker
+from lamarck.training import Worker, check_train
 
 __all__ = ["ByName", "Target", "load_space"]
 
@@ -111,18 +111,14 @@ class Target:
         return found
 
     def load_function(self, folder: Path) -> Callable[..., object]:
-        """Does `load` for something that must be callable.
+        """Does `load` for something that can be called with a worker.
 
         Raises:
-            SettingsError: If it is not there, or not callable.
+            SettingsError: If it is not there, or something else.
             TrainingError: If the module itself fails.
         """
-        found = self.load(folder)
-        if not callable(found):
-            raise SettingsError(
-                f"{self.text} is {found!r}, which is not a function; a training function takes a worker: def train(worker): ..."
-            )
-        function: Callable[..., object] = found
+        function: Callable[..., object] = self.load(folder)
+        check_train(self.text, function)
         return function
 
     def _failed(self, error: Exception) -> TrainingError:

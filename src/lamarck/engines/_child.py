@@ -18,7 +18,7 @@ from lamarck import codec
 from lamarck._errors import LamarckError, ReportError, StaleReport, TrainingError
 from lamarck.checkpoints import open_checkpoints
 from lamarck.engines._start import die_with_parent, limit_threads
-from lamarck.training import Worker, raised, seed_everything
+from lamarck.training import Worker, attempt, raised, seed_everything
 from lamarck.types import Failure, Interval, Report
 
 __all__ = ["Assignment", "child"]
@@ -69,8 +69,8 @@ def child(pipe: Connection, assignment: Assignment) -> None:
         train = pickle.loads(assignment.train)  # noqa: S301 - made by our own parent on this machine, a moment ago
         limit_threads(assignment.threads)
         checkpoints = open_checkpoints(assignment.checkpoints).flushing(every=assignment.durable_every, overlap=assignment.overlap)
-    except Exception:
-        pipe.send_bytes(BROKEN + traceback.format_exc().encode())
+    except Exception as unfit:
+        pipe.send_bytes(BROKEN + _told(_unloadable(unfit)))
         return
 
     def said(data: bytes) -> bytes:
@@ -88,26 +88,39 @@ def child(pipe: Connection, assignment: Assignment) -> None:
             worker = Worker(transport, checkpoints)
             seed_everything(assignment.seed & 0xFFFFFFFF)
             try:
-                train(worker)
-                if worker.over:
-                    return
-                raise TrainingError("the training function returned before the run was over: iterate `for interval in worker` to its end")
-            except LamarckError as error:
-                pipe.send_bytes(BROKEN + _trace(error))
+                error = attempt(train, worker)
+            except LamarckError as broken:
+                pipe.send_bytes(BROKEN + _told(broken))
                 return
-            except Exception as error:
-                if worker.current is None:
-                    pipe.send_bytes(BROKEN + _trace(error))
-                    return
-                failure = raised(worker.current, error)
-                # The traceback travels beside the failure: it is for the user's eyes, not for the journal.
-                said(MESSAGE + codec.encode(failure) + b"\n" + _trace(error))
+            if error is None:
+                return
+            assert worker.current is not None
+            failure = raised(worker.current, error)
+            # The traceback travels beside the failure: it is for the user's eyes, not for the journal.
+            said(MESSAGE + codec.encode(failure) + b"\n" + _trace(error).encode())
 
 
-def _trace(error: Exception) -> bytes:
+def _told(error: LamarckError) -> bytes:
+    """Which error it is and what it says, and below that what the user's own code has raised, if that is behind it."""
+    cause = f"\n{_trace(error.__cause__)}" if isinstance(error, TrainingError) and error.__cause__ is not None else ""
+    return f"{type(error).__name__}\n{error}{cause}".encode()
+
+
+def _unloadable(error: Exception) -> LamarckError:
+    if isinstance(error, LamarckError):
+        return error
+    made = TrainingError(
+        f"the training function cannot be loaded in a worker process: {type(error).__name__}: {error}; define it at the top level of a module "
+        "that can be imported, or use engine='inline'"
+    )
+    made.__cause__ = error
+    return made
+
+
+def _trace(error: BaseException) -> str:
     """The traceback from the training function on: what called it is no news to whoever wrote it."""
     below = error.__traceback__.tb_next if error.__traceback__ is not None else None
-    return "".join(traceback.format_exception(type(error), error, below)).encode()
+    return "".join(traceback.format_exception(type(error), error, below))
 
 
 def _answer(data: bytes) -> Interval | None:

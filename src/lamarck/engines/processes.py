@@ -24,7 +24,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any, final
 
-from lamarck import codec
+from lamarck import _errors, codec
 from lamarck._errors import PopulationLost, ReportError, SettingsError, StaleReport, TrainingError
 from lamarck.checkpoints import MemoryCheckpoints, open_checkpoints
 from lamarck.coordinator import Coordinator
@@ -100,6 +100,10 @@ class Processes:
         if coordinator.population.ended == "lost":
             raise PopulationLost("every member failed for good; the log shows the first failure")
 
+    def check(self, train: Train) -> None:
+        """Raises `SettingsError` if a training function cannot be sent to another process."""
+        _pickled(train)
+
     def environments(self, members: int) -> list[dict[str, str]]:
         """Returns what is set in the environment of each worker: its share of the cores, and its GPU.
 
@@ -118,13 +122,7 @@ class Processes:
         return [limits | ({"CUDA_VISIBLE_DEVICES": shares[i % len(shares)]} if shares else {}) for i in range(size)]
 
     def _slots(self, train: Train, location: str, coordinator: Coordinator) -> list[c.Assignment]:
-        try:
-            pickled = pickle.dumps(train)
-        except Exception as error:
-            raise SettingsError(
-                f"worker processes cannot be given {train!r} ({error}): define the training function at the top level of a module, "
-                "or use engine='inline'"
-            ) from None
+        pickled = _pickled(train)
         return [
             c.Assignment(
                 train=pickled,
@@ -137,6 +135,16 @@ class Processes:
             )
             for environment in self.environments(len(coordinator.population))
         ]
+
+
+def _pickled(train: Train) -> bytes:
+    try:
+        return pickle.dumps(train)
+    except Exception as error:
+        raise SettingsError(
+            f"worker processes cannot be given {train!r} ({error}): define the training function at the top level of a module, "
+            "or use engine='inline'"
+        ) from None
 
 
 @contextmanager
@@ -242,7 +250,8 @@ class _Pool:
     def _heard(self, slot: _Slot, data: bytes) -> None:
         kind, body = data[:1], data[1:]
         if kind == c.BROKEN:
-            raise TrainingError(f"a worker cannot go on:\n{body.decode()}")
+            name, _, said = body.decode().partition("\n")
+            raise getattr(_errors, name, TrainingError)(said)  # what ends the run is the same error as in one process
         slot.deadline = None
         message: Report | Failure | None = None
         if kind == c.MESSAGE:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import final
+from typing import Any, final
 
 from lamarck._errors import PopulationLost, SettingsError, TrainingError
 from lamarck.checkpoints.rows import row_name
@@ -77,18 +77,27 @@ class Vectorised:
             TrainingError: If it breaks its contract, or fails where nothing is saved to go back to.
             PopulationLost: If every member failed for good; the cause is the first failure.
         """
-        train = train.resolved() if isinstance(train, Named) else train
-        if not isinstance(train, VectorTask):
-            raise SettingsError(
-                f"the vectorised engine got {train!r}, which trains one member at a time; give it a lamarck.VectorTask, such as "
-                "lamarck.Supervised, or use another engine"
-            )
+        train = _task(train)
         if coordinator.over:
             return
         size, settings = len(coordinator.population), coordinator.population.settings
         train.expect((settings.generations - min(coordinator.population.floor, settings.generations)) * settings.interval)
         with gated(coordinator) as gate, hosted(train, size, self.processes, self.members_per_chunk) as hosts:
             _Run(coordinator, Fleet(hosts, size), gate, self.checkpoint_every).carry_out()
+
+    def check(self, train: Train) -> None:
+        """Raises `SettingsError` if what is to be trained is not a `VectorTask`."""
+        _task(train)
+
+
+def _task(train: Train) -> VectorTask[Any]:
+    found = train.resolved() if isinstance(train, Named) else train
+    if not isinstance(found, VectorTask):
+        raise SettingsError(
+            f"the vectorised engine got {found!r}, which trains one member at a time; give it a lamarck.VectorTask, such as "
+            "lamarck.Supervised, or use another engine"
+        )
+    return found
 
 
 @dataclass(slots=True)
