@@ -576,3 +576,11 @@ def test_animate_writes_a_film_and_names_it(done, tmp_path, capsys):
     assert (tmp_path / "train.gif").read_bytes().startswith(b"GIF89a")
     assert main(["animate", "train.db", "-o", "run.avi"]) == 2
     assert "an animation is written as .gif or .mp4" in capsys.readouterr().err
+
+
+def test_what_is_written_beside_a_journal_belongs_to_one_run(done, tmp_path, capsys):
+    assert main([*RUN, "--name", "second"]) == 0
+    assert main([*RUN, "--journal", "lr0.1"]) == 0
+    for words in (["train.db"], ["train.db", "--name", "second"], ["lr0.1"]):
+        assert main(["report", *words]) == 0
+    assert sorted(path.name for path in tmp_path.glob("*.html")) == ["lr0.1.html", "train.html", "train.second.html"]

@@ -141,6 +141,29 @@ def test_checkpoints_that_nobody_may_name_are_swept_and_orphans_at_the_next_star
     assert orphan not in store.names()
 
 
+def test_who_is_refused_because_the_run_is_there_does_not_touch_its_weights():
+    journal, store = MemoryJournal(), MemoryCheckpoints()
+    one = start(journal, store)
+    one.exchange("w", report(one, one.exchange("w", None)))
+    kept = store.names()
+    with pytest.raises(JournalConflict):
+        start(journal, store)
+    assert store.names() == kept != []
+
+
+def test_resuming_leaves_what_another_process_may_be_about_to_report_and_sweeps_what_nobody_can():
+    journal, store = MemoryJournal(), MemoryCheckpoints()
+    one = start(journal, store)
+    interval = one.exchange("w", None)
+    old = store.put(interval.member, interval.generation, {"x": np.ones(1)})  # of a training that was not the one reported
+    following = one.exchange("w", report(one, interval))
+    coming = report(one, following)
+    Coordinator.resume(journal, "main", store)
+    assert old not in store.names()
+    one.exchange("w", coming)
+    assert coming.checkpoint in store.names()
+
+
 def test_a_failure_is_journalled_and_the_interval_handed_out_again():
     coordinator = start()
     interval = coordinator.exchange("w", None)

@@ -55,6 +55,10 @@ def test_the_ten_lines_of_a_user():
         (dict(engine=2), "engine: got 2"),
         (dict(name="a/b"), "plain name"),
         (dict(name=""), "plain name"),
+        (dict(name=".."), "plain name"),
+        (dict(name="a\0b"), "plain name"),
+        (dict(name="n" * 201), "at most 200 bytes"),
+        (dict(name=3), "plain name"),
     ],
 )
 def test_settings_that_cannot_be(wrong, says):
@@ -79,8 +83,8 @@ def test_what_cannot_be_trained_begins_no_run(function, engine, says):
 
 
 def test_engines_go_by_their_names_too():
-    by_name, by_object = (lk.run(train, SPACE, engine=engine, **SETTINGS) for engine in ("processes", lk.Processes()))
-    assert by_name.records == by_object.records
+    inline, processes = (lk.run(train, SPACE, engine=engine, **SETTINGS) for engine in ("inline", "processes"))
+    assert {record.key: record.value for record in processes.records} == {record.key: record.value for record in inline.records}
 
 
 def test_a_training_function_that_ends_the_process_says_how_to_go_on(capsys):
@@ -95,9 +99,16 @@ def test_a_run_is_not_begun_twice():
     with pytest.raises(SettingsError, match="already has a run 'main'"):
         lk.run(train, SPACE, journal="a.db", **SETTINGS)
     assert events("a.db") == before
+    assert "x" in lk.load("a.db"), "nor are its weights touched"
     lk.run(train, SPACE, journal="a.db", name="second", **SETTINGS)
     with open_journal("a.db", readonly=True) as journal:
         assert sorted(journal.runs()) == ["main", "second"]
+
+
+def test_journals_without_the_usual_ending_have_weights_of_their_own():
+    for journal in ("lr0.1", "lr0.5"):
+        lk.run(train, SPACE, journal=journal, **SETTINGS)
+    assert lk.load("lr0.1") == lk.load("lr0.5")
 
 
 def test_resume_of_what_is_not_there():

@@ -7,6 +7,7 @@ it ends; what raised never happened.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ Observer = Callable[[Event, Population], None]
 """Is told each event after it is safe, with the state after it. What it raises is logged and goes no further."""
 
 logger = logging.getLogger("lamarck")
+
+_KEY = re.compile(r"(\d+)-(\d+)", re.ASCII)
+"""How the names of checkpoints begin: member and generation."""
 
 
 def events_of(journal: Journal, run: str) -> Iterable[Event]:
@@ -85,7 +89,6 @@ class Coordinator:
         self._reports = 0
         self._sweeper: ThreadPoolExecutor | None = None
         self._deleting: Future[list[str]] | None = None
-        checkpoints.sweep(live)
 
     @classmethod
     def start(
@@ -111,6 +114,7 @@ class Coordinator:
         for event in events:
             coordinator._add(batch, event, population)
         coordinator._append(batch)
+        checkpoints.sweep(population.live())  # not before: who is refused because the run is there must not touch its weights
         coordinator._notify(batch.events)
         return coordinator
 
@@ -137,7 +141,9 @@ class Coordinator:
             sequence += 1
         if started is None or population is None:
             raise JournalError(f"no run {run!r} in this journal; it has {', '.join(map(repr, journal.runs())) or 'none'}")
-        return cls(machine_of(started, **changes), journal, run, checkpoints, population, sequence, observers)
+        coordinator = cls(machine_of(started, **changes), journal, run, checkpoints, population, sequence, observers)
+        checkpoints.sweep(population.live() | (set() if coordinator.over else _coming(checkpoints, population)))
+        return coordinator
 
     @property
     def over(self) -> bool:
@@ -289,6 +295,17 @@ class Coordinator:
                 if observer not in self._broken:
                     self._broken.add(observer)
                     logger.exception("an observer failed; the run goes on, and this is said only once: %r", observer)
+
+
+def _coming(checkpoints: Checkpoints, population: Population) -> set[str]:
+    """Names that may still be reported, should another process be writing this run: those of intervals that nobody has reported yet."""
+    coming = set()
+    for name in checkpoints.names():
+        if key := _KEY.match(name):
+            member, generation = map(int, key.groups())
+            if member < len(population) and generation >= population.generations[member]:
+                coming.add(name)
+    return coming
 
 
 def log(event: Event) -> None:

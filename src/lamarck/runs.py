@@ -23,7 +23,7 @@ from lamarck.pbt import PBT
 from lamarck.space import Space
 from lamarck.types import Event, Exploit, Explore, HParams, Settings, Started
 
-__all__ = ["Opened", "begin", "checkpoints_of", "generations_in", "load", "open_run", "provenance", "resume", "run"]
+__all__ = ["Opened", "begin", "beside", "checkpoints_of", "generations_in", "load", "open_run", "provenance", "resume", "run"]
 
 
 def run(
@@ -226,7 +226,18 @@ def open_run(journal: str | os.PathLike[str], *, name: str = "main") -> History:
 
 def checkpoints_of(journal: str | os.PathLike[str], name: str = "main") -> Path:
     """Returns the folder beside a journal that holds a run's weights: ``digits.checkpoints/main`` for ``digits.db``."""
-    return Path(journal).with_suffix(".checkpoints") / name
+    return beside(journal, ".checkpoints") / name
+
+
+def beside(journal: str | os.PathLike[str], ending: str, name: str = "main") -> Path:
+    """Returns where something that belongs to a run lies by default: beside its journal, under its name, with another ending.
+
+    Example:
+        >>> beside("digits.db", ".html").name, beside("digits.db", ".html", "second").name, beside("lr0.1", ".html").name
+        ('digits.html', 'digits.second.html', 'lr0.1.html')
+    """
+    path = Path(journal)
+    return path.with_name(path.name.removesuffix(".db") + ("" if name == "main" else f".{name}") + ending)
 
 
 @final
@@ -236,8 +247,8 @@ class Opened:
     def __init__(
         self, journal: str | os.PathLike[str] | Journal | None, checkpoints: str | os.PathLike[str] | Checkpoints | None, name: str
     ) -> None:
-        if not name or Path(name).name != name:
-            raise SettingsError(f"name: got {name!r}; it must be a plain name, without folders")
+        if not isinstance(name, str) or name in ("", "..") or Path(name).name != name or not name.isprintable() or len(name.encode()) > 200:
+            raise SettingsError(f"name: got {name!r}; it must be a plain name of at most 200 bytes, without folders or control characters")
         self._given = isinstance(journal, Journal)
         if checkpoints is None and isinstance(journal, str | os.PathLike):
             checkpoints = checkpoints_of(journal, name)

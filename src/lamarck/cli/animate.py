@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from lamarck.cli.counted import counted
 from lamarck.cli.read import JournalFile, RunName, read_events
 from lamarck.history import History
+from lamarck.runs import beside
 
 __all__ = ["EXAMPLES", "animate"]
 
@@ -45,7 +46,7 @@ def animate(
     history = History.of(read_events(journal, name))
     from lamarck.plots import animate as film
 
-    target = journal.with_suffix(".gif") if out is None else out
+    target = beside(journal, ".gif", name) if out is None else out
     with counted("pictures") as tell:
         written = film(history, target, view=view, x=x, y=y, frames=frames, rate=rate, style=style, on_frame=tell)
     print(written)

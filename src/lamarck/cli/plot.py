@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from lamarck.cli.read import JournalFile, RunName, read_events
 from lamarck.history import History
+from lamarck.runs import beside
 
 __all__ = ["EXAMPLES", "plot"]
 
@@ -47,6 +48,6 @@ def plot(
     history = History.of(read_events(journal, name))
     from lamarck.plots import save
 
-    folder = journal.with_suffix(".figures") if out is None else out
+    folder = beside(journal, ".figures", name) if out is None else out
     for path in save(history, folder, format=format, style=style, only=tuple(only or ()), x=x, y=y):
         print(path)

@@ -19,6 +19,7 @@ from lamarck.cli.schedule import Simplify, chosen, read_schedule
 from lamarck.engines import inline
 from lamarck.replays import Replay
 from lamarck.replays import replay as train_by
+from lamarck.runs import beside
 
 __all__ = ["EXAMPLES", "replay"]
 
@@ -62,7 +63,7 @@ def replay(
     made = trainer_of(history, journal, train, inline, f"lamarck replay {shlex.quote(str(journal))}")
     if made.target is None:
         raise SettingsError(f"{made.text!r} is a script, and a replay needs a training function; name one, as in train.py:train")
-    into = journal.with_suffix(".replay.db") if into is None else into
+    into = beside(journal, ".replay.db", name) if into is None else into
     if into.resolve() == journal.resolve():
         raise SettingsError(f"--journal: {str(into)!r} holds the run that is replayed; give another file")
     print(f"trainings in {into}", file=sys.stderr)

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from lamarck._errors import SettingsError
 from lamarck.cli.read import JournalFile, RunName, read
+from lamarck.runs import beside
 from lamarck.web import write_report
 from lamarck.web.fetching import fetch_command
 
@@ -35,7 +36,7 @@ def report(
     Works while the run is going on.
     """
     history, _ = read(journal, name)
-    target = journal.with_suffix(".html") if out is None else out
+    target = beside(journal, ".html", name) if out is None else out
     try:
         path = write_report(history, target, fetch=fetch_command(journal, name))
     except OSError as error:
