@@ -48,6 +48,12 @@ def test_the_ten_lines_of_a_user():
         (dict(generations=None), "give one of them"),
         (dict(generations=None, steps=10), "steps must be a whole number of intervals, e.g. 9"),
         (dict(generations=None, steps=2), "e.g. 3"),
+        (dict(exploit="truncation"), "exploit: got 'truncation'; it must be an Exploit strategy"),
+        (dict(exploit=lk.exploit.Truncation), "exploit: got <class"),
+        (dict(explore=lk.exploit.Truncation()), "explore: got Truncation"),
+        (dict(rescue=3), "rescue: got 3"),
+        (dict(target="1"), "target: got '1'"),
+        (dict(target=float("nan")), "target: got nan"),
         (dict(interval=0), "interval: got 0; it must be a whole number of at least 1"),
         (dict(interval="5", generations=None, steps=20), "interval: got '5'"),
         (dict(generations=None, steps=4.5), "steps: got 4.5"),
@@ -80,6 +86,25 @@ def test_what_cannot_be_trained_begins_no_run(function, engine, says):
     with pytest.raises(SettingsError, match=says):
         lk.run(function, SPACE, journal="a.db", engine=engine, **SETTINGS)
     assert not Path("a.db").exists()
+
+
+def test_a_space_is_a_space():
+    with pytest.raises(SettingsError, match="space: got {'lr': .*; it must be a lamarck.Space"):
+        lk.run(train, {"lr": lk.Float(0.0, 1.0)}, **SETTINGS)
+
+
+def test_numbers_of_numpy_are_numbers():
+    plain = {"population_size": 4, "interval": 3, "steps": 15, "seed": 2, "target": 100.0}
+    numpy = {key: np.float32(it) if key == "target" else np.int64(it) for key, it in plain.items()}
+    lk.run(train, SPACE, journal="a.db", **numpy)
+    assert lk.open_run("a.db").settings == lk.run(train, SPACE, **plain).settings
+
+
+def test_a_history_fits_into_a_line_and_knows_its_members():
+    history = lk.run(train, SPACE, **SETTINGS)
+    assert repr(history) == f"<History: {history}>"
+    with pytest.raises(lk.ReportError, match="member 4 has not reported anything; members are 0 to 3"):
+        history.schedule(4)
 
 
 def test_engines_go_by_their_names_too():

@@ -183,8 +183,14 @@ class History:
 
         Args:
             member: Whose newest weights; by default those of the best record.
+
+        Raises:
+            ReportError: If that member has reported nothing, or nobody anything finite.
         """
-        line = self.lineage(None if member is None else self.member(member)[-1].key)
+        own = () if member is None else self.member(member)
+        if member is not None and not own:
+            raise ReportError(f"member {member} has not reported anything; members are 0 to {self.settings.population_size - 1}")
+        line = self.lineage(own[-1].key if own else None)
         starts = [0, *(record.step for record in line)]
         return Schedule.merged(Piece(start, record.step, record.hparams) for start, record in zip(starts, line, strict=False))
 
@@ -233,10 +239,14 @@ class History:
         """Shows the run in IPython in one line, not record by record."""
         printer.text(str(self))
 
+    def __repr__(self) -> str:
+        return f"<History: {self}>"
+
     def __str__(self) -> str:
         size, done = self.settings.population_size, len(self.records)
         total = size * self.settings.generations
-        head = f"population of {size}, {done} of {total} intervals, {len(self.copies)} copies"
+        copies = "1 copy" if len(self.copies) == 1 else f"{len(self.copies)} copies"
+        head = f"population of {size}, {done} of {total} intervals, {copies}"
         tail = f", ended: {self.ended}" if self.ended else ", not ended"
         if not any(record.finite for record in self.records):
             return head + tail

@@ -33,6 +33,7 @@ import numpy as np
 
 from lamarck import exploit as exploits
 from lamarck import explore as explores
+from lamarck._checks import check_strategy
 from lamarck._errors import ReportError, SettingsError, StaleReport, StrategyError
 from lamarck._rng import derive_seed, generator
 from lamarck.population import Population, apply, reached
@@ -88,7 +89,7 @@ class PBT:
             by nine against independent draws) or drawn independently.
 
     Raises:
-        SettingsError: If there are more initial configurations than members.
+        SettingsError: If something is of another kind, or there are more initial configurations than members.
         SpaceError: If an initial configuration is not in the space.
 
     Example:
@@ -111,6 +112,12 @@ class PBT:
     stratified: bool = True
 
     def __post_init__(self) -> None:
+        if not isinstance(self.space, Space):
+            raise SettingsError(f"space: got {self.space!r}; it must be a lamarck.Space, e.g. Space(lr=Float(1e-5, 0.1, log=True))")
+        check_strategy("exploit", self.exploit, Exploit, "lamarck.exploit.Truncation()")
+        check_strategy("explore", self.explore, Explore, "lamarck.explore.Perturb()")
+        if self.rescue is not None:
+            check_strategy("rescue", self.rescue, Exploit, "lamarck.exploit.Top()")
         if len(self.initial) > self.settings.population_size:
             raise SettingsError(
                 f"initial: got {len(self.initial)} configurations for a population of {self.settings.population_size}; "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, SupportsIndex, final
 
 import numpy as np
 
@@ -303,6 +304,8 @@ def generations_in(interval: int, steps: int | None, generations: int | None) ->
     Raises:
         SettingsError: If none or both are given, one is not a whole number, or the steps are not a whole number of intervals.
     """
+    interval = operator.index(interval) if isinstance(interval, SupportsIndex) else interval
+    steps = operator.index(steps) if isinstance(steps, SupportsIndex) else steps
     check_whole("interval", interval, 1)
     if (steps is None) == (generations is None):
         raise SettingsError(f"got steps={steps} and generations={generations}; give one of them")

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, SupportsFloat, SupportsIndex
 
 from lamarck._errors import ReportError, SettingsError
 
@@ -90,25 +91,31 @@ class Settings:
     durable_every: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("population_size", "interval", "generations"):
+        for name in ("population_size", "interval", "generations", "seed", "max_lead", "max_failures", "durable_every"):
             got = getattr(self, name)
-            if isinstance(got, bool) or not isinstance(got, int) or got < 1:
-                raise SettingsError(f"{name}: got {got!r}; it must be a whole number of at least 1")
+            if isinstance(got, SupportsIndex) and not isinstance(got, bool):  # also the whole numbers of NumPy
+                object.__setattr__(self, name, operator.index(got))
+        for name in ("population_size", "interval", "generations"):
+            self._check_whole(name, 1, "a whole number of at least 1")
         if self.mode not in ("max", "min"):
             raise SettingsError(f"mode: got {self.mode!r}; it must be 'max' (higher is better) or 'min'")
         if self.compare not in ("age", "latest"):
             raise SettingsError(f"compare: got {self.compare!r}; it must be 'age' or 'latest'")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise SettingsError(f"seed: got {self.seed!r}; it must be a whole number")
-        if self.max_lead is not None and (isinstance(self.max_lead, bool) or not isinstance(self.max_lead, int) or self.max_lead < 0):
-            raise SettingsError(f"max_lead: got {self.max_lead!r}; it must be 0 (synchronous), a positive whole number, or None (asynchronous)")
-        if isinstance(self.max_failures, bool) or not isinstance(self.max_failures, int) or self.max_failures < 0:
-            raise SettingsError(f"max_failures: got {self.max_failures!r}; it must be a whole number of at least 0")
-        durable = self.durable_every
-        if durable is not None and (isinstance(durable, bool) or not isinstance(durable, int) or durable < 1):
-            raise SettingsError(f"durable_every: got {durable!r}; it must be a whole number of at least 1, or None (every checkpoint)")
-        if self.target is not None and not -float("inf") < self.target < float("inf"):
-            raise SettingsError(f"target: got {self.target!r}; it must be a finite number or None")
+        self._check_whole("seed", None, "a whole number")
+        if self.max_lead is not None:
+            self._check_whole("max_lead", 0, "0 (synchronous), a positive whole number, or None (asynchronous)")
+        self._check_whole("max_failures", 0, "a whole number of at least 0")
+        if self.durable_every is not None:
+            self._check_whole("durable_every", 1, "a whole number of at least 1, or None (every checkpoint)")
+        if self.target is not None:
+            if not isinstance(self.target, SupportsFloat) or not -float("inf") < float(self.target) < float("inf"):
+                raise SettingsError(f"target: got {self.target!r}; it must be a finite number or None")
+            object.__setattr__(self, "target", float(self.target))
+
+    def _check_whole(self, name: str, least: int | None, rule: str) -> None:
+        got = getattr(self, name)
+        if isinstance(got, bool) or not isinstance(got, int) or (least is not None and got < least):
+            raise SettingsError(f"{name}: got {got!r}; it must be {rule}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
