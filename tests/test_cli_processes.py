@@ -287,7 +287,7 @@ def test_what_training_prints_is_not_garbled():
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly():
     subprocess.run(RUN, check=True, capture_output=True)
-    shell = f"{sys.executable} -m lamarck.cli show train.db | exec 0<&-; echo ${{PIPESTATUS[0]}}"
+    shell = f"{sys.executable} -m lamarck show train.db | exec 0<&-; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout == "141\n"
