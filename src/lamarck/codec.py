@@ -31,7 +31,7 @@ from lamarck._errors import CodecError, LamarckError
 from lamarck._kinds import MAX_DEPTH, PACK_NUMBER, UNPACK_NUMBER, Kind, KindError, kind_of, refuse
 from lamarck.types import Event, Failure, Interval, Report, Settings, Source
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "UPCASTERS", "VERSION", "Record", "decode", "decode_event", "encode"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "UPCASTERS", "VERSION", "Record", "decode", "decode_event", "encode", "interval_in"]
 
 VERSION = 1
 """Version of the schema that is written."""
@@ -123,6 +123,9 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False)
+_ASSIGNED, _INTERVAL = (
+    f'{{"$type":"{name}","v":{VERSION},{field}'.encode() for name, field in (("Assigned", '"interval":{'), ("Interval", ""))
+)
 _READER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
@@ -167,6 +170,21 @@ def encode(record: Record) -> bytes:
     if len(data) > MAX_BYTES:
         raise CodecError(f"{name}: the record takes {len(data):,} bytes; at most {MAX_BYTES:,} are allowed: keep large things in checkpoints")
     return data
+
+
+def interval_in(event: bytes) -> bytes:
+    """Cuts the interval out of an event, as the message that `encode` would write.
+
+    Args:
+        event: What `encode` made of an `Assigned`.
+
+    Example:
+        >>> from lamarck.types import Assigned
+        >>> interval = Interval(member=3, generation=7, hparams={"lr": 0.1}, start=0, until=9, restore=None, parent=None, seed=0)
+        >>> interval_in(encode(Assigned(interval=interval))) == encode(interval)
+        True
+    """
+    return _INTERVAL + event[len(_ASSIGNED) : -1]
 
 
 def decode(data: bytes) -> Record:

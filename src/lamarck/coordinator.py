@@ -225,6 +225,15 @@ class Coordinator:
             self._batch.data.extend(mine.data)
         return None if member is None else population.members[member].interval
 
+    def message(self, interval: Interval) -> bytes:
+        """Returns an interval as it goes over a wire; the one that was decided last in a batch is encoded already, as an event."""
+        batch = self._batch
+        if batch is not None and batch.data:
+            event, _ = batch.events[-1]
+            if isinstance(event, Assigned) and event.interval is interval:
+                return codec.interval_in(batch.data[-1])
+        return codec.encode(interval)
+
     def hold(self, worker: Hashable, member: int) -> None:
         """Says that a worker trains a member's standing interval already, as those do who go on while the coordinator starts again."""
         self._held = {**self._held, member: worker}

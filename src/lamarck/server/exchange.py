@@ -75,7 +75,7 @@ def reply_to(result: Answer | LamarckError) -> Reply:
         refusal = error_answer(result)
         return refusal.status_code, refusal.raw_headers, bytes(refusal.body)
     if isinstance(result, Lease):
-        body, lease = codec.encode(result.interval), [(b"lamarck-lease", result.token.encode())]
+        body, lease = result.message, [(b"lamarck-lease", result.token.encode())]
     else:
         body, lease = codec.encode(result), []
     return 200, [_JSON, (b"content-length", b"%d" % len(body)), *lease], body

@@ -10,6 +10,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 from typing import final
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -149,6 +150,7 @@ def _token(headers: Headers, looking: bool) -> str | None:
     return None if cookie is None else cookie.value
 
 
+@lru_cache(maxsize=256)
 def _hostname(netloc: str) -> str | None:
     try:
         return urlsplit(netloc).hostname

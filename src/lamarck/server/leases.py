@@ -55,12 +55,14 @@ class Lease:
     Args:
         worker: Who holds it.
         interval: What it trains.
+        message: The same, encoded.
         token: What it shows whenever it speaks of the interval.
         deadline: When the lease ends, on a clock that only runs forward. A heartbeat moves it.
     """
 
     worker: str
     interval: Interval
+    message: bytes
     token: str
     deadline: float
 
@@ -94,11 +96,9 @@ class Leases:
         """Returns what a worker holds."""
         return self._by_worker.get(worker)
 
-    def grant(self, worker: str, member: Member, *, deadline: float) -> Lease:
-        """Gives a worker the standing interval of a member, instead of what it held."""
-        assert member.interval is not None
-        token = f"{fence(member)}-{self._mine}{next(self._granted):x}"
-        return self.put(Lease(worker=worker, interval=member.interval, token=token, deadline=deadline))
+    def token(self, member: Member) -> str:
+        """Returns a new token for the standing interval of a member."""
+        return f"{fence(member)}-{self._mine}{next(self._granted):x}"
 
     def put(self, lease: Lease) -> Lease:
         """Notes a lease; the worker holds nothing else from now on."""

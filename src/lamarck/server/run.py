@@ -20,7 +20,7 @@ from lamarck.population import Population
 from lamarck.server.leases import Lease, Leases, fence, member_of
 from lamarck.server.orders import WAIT, Order, Orders
 from lamarck.server.source import MemberState
-from lamarck.types import Ended, Failure, Report
+from lamarck.types import Ended, Failure, Interval, Report
 
 __all__ = ["Answer", "Asked", "Run"]
 
@@ -197,7 +197,7 @@ class Run:
         self._heard(asked)
         if interval is not None:
             member = coordinator.population.members[interval.member]
-            return self._leases.grant(asked.worker, member, deadline=self._clock() + self.lease)
+            return self._grant(asked.worker, interval, self._leases.token(member))
         if coordinator.over:
             reason: Any = coordinator.population.ended
             return Ended(reason=reason)
@@ -239,8 +239,12 @@ class Run:
         self.coordinator.release(worker)
         self.coordinator.hold(worker, number)
         self._reserved.discard(number)
-        self._leases.put(Lease(worker=worker, interval=member.interval, token=token, deadline=self._clock() + self.lease))
+        self._grant(worker, member.interval, token)
         return True
+
+    def _grant(self, worker: str, interval: Interval, token: str) -> Lease:
+        message, deadline = self.coordinator.message(interval), self._clock() + self.lease
+        return self._leases.put(Lease(worker=worker, interval=interval, message=message, token=token, deadline=deadline))
 
     def _adopt(self, worker: str, token: str) -> None:
         lease = self._leases.of_worker(worker)

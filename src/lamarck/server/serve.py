@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import time
@@ -19,6 +20,10 @@ __all__ = ["background", "serve"]
 
 _GRACE = 5
 """Seconds that requests in progress get when the server stops."""
+
+
+_YOUNG = 50_000
+"""New objects after which Python looks for cycles among them; a group of orders holds thousands, and leaves none behind."""
 
 
 @final
@@ -52,6 +57,9 @@ def serve(
         key: File of its key.
     """
     server = _Server(_config(app, certificate, key), stopping)
+    gc.collect()
+    gc.freeze()  # what is there already stays, and need not be looked through again and again for what can go
+    gc.set_threshold(_YOUNG)
     server.run(sockets=[listener])
 
 
