@@ -52,8 +52,10 @@ def running(journal, clock=None, lease=LEASE, **settings):
         run.stop()
 
 
-def exchange(run, *args, **kwargs):
-    return run.exchange(Asked(*args, **kwargs))
+async def exchange(run, *args, **kwargs):
+    answer = await run.exchange(Asked(*args, **kwargs))
+    assert not isinstance(answer, Lease) or answer.message == codec.encode(answer.interval)
+    return answer
 
 
 def report(lease, value=1.0):
