@@ -13,6 +13,7 @@ from lamarck.checking import check
 from lamarck.checkpoints.rows import row_of, stacked
 from lamarck.engines.vectorised.torch import Supervised, choice
 from lamarck.engines.vectorised.torch.aids import Aids, mixed
+from lamarck.engines.vectorised.torch.training import Ways
 
 MEMBERS = 3
 
@@ -400,7 +401,10 @@ def test_a_compiler_that_fails_is_said_once_and_training_goes_on(monkeypatch, ca
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch, when it first loads its compiler
-def test_compiled_steps_equal_batched_ones():
+@pytest.mark.parametrize("tile", [1, MEMBERS])
+def test_compiled_steps_equal_batched_ones(tile, monkeypatch):
+    monkeypatch.setattr(Ways, "tile", lambda ways, members: tile)
+
     def build():
         return nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
 

@@ -11,7 +11,7 @@ import numpy as np
 from lamarck._errors import CheckpointDamaged, CheckpointMissing, LamarckError
 from lamarck.checkpoints.rows import parted, rows_of, stacked
 from lamarck.engines.vectorised.columns import Intervals, Scores
-from lamarck.engines.vectorised.stack import Host, Layout
+from lamarck.engines.vectorised.stack import Held, Host, Layout, Saved
 from lamarck.types import Failure, Interval
 
 __all__ = ["Fleet", "Group"]
@@ -86,7 +86,7 @@ class Fleet:
         """Returns the saved form of stacks, or of some of their rows."""
         chosen = None if rows is None else _rows(rows)
         answers = [self._hosts[stack]("take", chosen) for stack in stacks]
-        return [answer() for answer in answers]
+        return [answer().open() for answer in answers]
 
     def name(self, stack: int, names: Sequence[str]) -> None:
         """Says under which names the weights in a stack's rows have been reported."""
@@ -109,7 +109,7 @@ class Fleet:
                 ]
         return stored, failures
 
-    def _layout(self, stack: int, group: Group, brought: list[tuple[Any, Any]], stored: Mapping[str, Any]) -> Layout:
+    def _layout(self, stack: int, group: Group, brought: list[tuple[Any, Saved]], stored: Mapping[str, Any]) -> Layout:
         copies = np.full(len(group), -1, dtype=np.int64)
         fresh: list[int] = []
         single: list[tuple[int, Any]] = []
@@ -127,9 +127,9 @@ class Fleet:
             elif there[0] == stack:
                 copies[row] = there[1]
         if single:
-            brought.append((_rows(row for row, _ in single), stacked([state for _, state in single])))
-        brought += [(_rows(row for row, _ in pairs), rows_of(stored[name], _rows(s for _, s in pairs))) for name, pairs in parts.items()]
-        return Layout(seeds=Intervals.of(group).seeds, copies=copies, fresh=_rows(fresh), brought=brought)
+            brought.append((_rows(row for row, _ in single), Held(stacked([state for _, state in single]))))
+        brought += [(_rows(row for row, _ in pairs), Held(rows_of(stored[name], _rows(s for _, s in pairs)))) for name, pairs in parts.items()]
+        return Layout(seeds=_rows(it.seed for it in group), copies=copies, fresh=_rows(fresh), brought=brought)
 
 
 def _rows(rows: Any) -> Any:

@@ -12,8 +12,10 @@ import signal
 import threading
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, final
@@ -21,7 +23,8 @@ from typing import Any, final
 from lamarck._errors import LamarckError, SettingsError, TrainingError
 from lamarck.checkpoints.tree import flatten, unflatten
 from lamarck.engines._start import die_with_parent, fork_server, limit_threads
-from lamarck.engines.vectorised.stack import Answer, Host, Layout, here
+from lamarck.engines.vectorised.mail import Letter, Mail, nameless
+from lamarck.engines.vectorised.stack import Answer, Host, Layout, Saved, here
 from lamarck.engines.vectorised.task import VectorTask
 
 __all__ = ["WorkerDied", "hosted"]
@@ -52,12 +55,14 @@ def hosted(task: VectorTask[Any], size: int, processes: int | None, members_per_
     if pickled is None:
         yield [here(task) for _ in range(chunks)]
         return
-    children = [_Process(pickled, chunks // many) for _ in range(many)]
+    file = nameless()
+    children = [_Process(pickled, chunks // many, Mail(file, 2 * i), Mail(file, 2 * i + 1)) for i in range(many)]
     try:
         yield [child.stack(i) for child in children for i in range(chunks // many)]
     finally:
         for child in children:
             child.end()
+        os.close(file)
 
 
 def _pickled(task: VectorTask[Any], *, strict: bool) -> bytes | None:
@@ -76,18 +81,19 @@ def _pickled(task: VectorTask[Any], *, strict: bool) -> bytes | None:
 class _Process:
     """A process with some stacks. It starts when it is first asked for something, and again if it has died."""
 
-    def __init__(self, task: bytes, stacks: int) -> None:
+    def __init__(self, task: bytes, stacks: int, ours: Mail, theirs: Mail) -> None:
         self._task, self._stacks = task, stacks
+        self._ours, self._theirs = ours, theirs
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._asked: deque[_Pending] = deque()
 
     def stack(self, number: int) -> Host:
         def host(verb: str, argument: Any) -> Answer:
-            pending = _Pending()
+            pending, idle = _Pending(), not self._asked
             try:
-                self._running().send((number, verb, _packed(argument)))
-            except OSError:
+                self._running().send((number, verb, _packed(argument, partial(self._ours.write, again=idle)), idle))
+            except ConnectionError:
                 return self._died
             self._asked.append(pending)
             return lambda: self._answer(pending)
@@ -107,7 +113,8 @@ class _Process:
         if self._pipe is None:
             context = fork_server("lamarck.engines.vectorised.hosts")
             self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs, self._task, self._stacks), daemon=True)  # type: ignore[attr-defined]
+            arguments = (theirs, self._theirs, self._task, self._stacks)
+            self._process = context.Process(target=_serve, args=arguments, daemon=True)  # type: ignore[attr-defined]
             self._process.start()
             theirs.close()
         return self._pipe
@@ -125,7 +132,7 @@ class _Process:
         kind, body = wanted.answers[0]
         if kind == "raised":
             raise body
-        return _unpacked(body)
+        return _unpacked(body, self._ours.read)
 
     def _died(self) -> Any:
         code = None
@@ -148,7 +155,7 @@ class _Pending:
         self.answers: list[tuple[str, Any]] = []
 
 
-def _serve(pipe: Connection, task: bytes, stacks: int) -> None:
+def _serve(pipe: Connection, mail: Mail, task: bytes, stacks: int) -> None:
     """What runs in the process: answers until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=die_with_parent, daemon=True).start()
@@ -156,7 +163,7 @@ def _serve(pipe: Connection, task: bytes, stacks: int) -> None:
     hosts: list[Host] | None = None
     while True:
         try:
-            number, verb, argument = pipe.recv()
+            number, verb, argument, idle = pipe.recv()
         except EOFError:
             os._exit(0)
         try:
@@ -164,7 +171,8 @@ def _serve(pipe: Connection, task: bytes, stacks: int) -> None:
                 made = pickle.loads(task)  # noqa: S301 - made by our own parent on this machine, a moment ago
                 limit_threads(1)
                 hosts = [here(made) for _ in range(stacks)]
-            answer = "said", _packed(hosts[number](verb, _unpacked(argument))())
+            said = hosts[number](verb, _unpacked(argument, mail.read))()
+            answer = "said", _packed(said, partial(mail.write, again=idle))
         except Exception as error:
             answer = "raised", _portable(error)
         pipe.send(answer)
@@ -181,18 +189,32 @@ def _portable(error: Exception) -> Exception:
     return copy  # type: ignore[no-any-return]
 
 
-def _packed(value: Any) -> Any:
-    """States travel as plain buffers, because tensors have a way of their own of being pickled, through files."""
+@final
+@dataclass(frozen=True, slots=True)
+class _Sent(Saved):
+    """A saved form that is passed on unread, from the process that wrote it down to the one that needs it."""
+
+    letter: Letter
+    read: Callable[[Letter], Any]
+
+    def open(self) -> Any:
+        """Reads it."""
+        return unflatten(*self.read(self.letter))
+
+
+def _packed(value: Any, write: Callable[[Any], Letter]) -> Any:
+    """Weights are written down, as plain buffers, because tensors have a way of their own of being pickled; the rest goes as it is."""
     if isinstance(value, Layout):
-        return ("layout", (value.seeds, value.copies, value.fresh, [(rows, flatten(state)) for rows, state in value.brought]))
-    if isinstance(value, dict):
-        return ("state", flatten(value))
-    return ("plain", value)
+        brought = [(rows, _packed(saved, write)) for rows, saved in value.brought]
+        return "layout", (value.seeds, value.copies, value.fresh, brought)
+    if isinstance(value, Saved):
+        return "saved", value.letter if isinstance(value, _Sent) else write(flatten(value.open()))
+    return "plain", value
 
 
-def _unpacked(packed: Any) -> Any:
+def _unpacked(packed: Any, read: Callable[[Letter], Any]) -> Any:
     kind, value = packed
     if kind == "layout":
         seeds, copies, fresh, brought = value
-        return Layout(seeds=seeds, copies=copies, fresh=fresh, brought=[(rows, unflatten(*state)) for rows, state in brought])
-    return unflatten(*value) if kind == "state" else value
+        return Layout(seeds=seeds, copies=copies, fresh=fresh, brought=[(rows, _unpacked(saved, read)) for rows, saved in brought])
+    return _Sent(value, read) if kind == "saved" else value

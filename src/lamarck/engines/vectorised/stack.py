@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, final
@@ -12,13 +13,39 @@ from numpy.typing import NDArray
 from lamarck.engines.vectorised.columns import Intervals, Scores
 from lamarck.engines.vectorised.task import VectorTask
 
-__all__ = ["Answer", "Host", "Layout", "Stack", "here"]
+__all__ = ["Answer", "Held", "Host", "Layout", "Saved", "Stack", "here"]
 
 Answer = Callable[[], Any]
 """What was asked for, when it is needed; raises what went wrong."""
 
 Host = Callable[[str, Any], Answer]
 """Passes a verb of `Stack` and its argument on to a stack, wherever that is."""
+
+
+class Saved(abc.ABC):
+    """The saved form of some rows, wherever it is."""
+
+    __slots__ = ()
+
+    @abc.abstractmethod
+    def open(self) -> Any:
+        """Returns what `VectorTask.save` returned."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Held(Saved):
+    """A saved form in this process.
+
+    Args:
+        state: The saved form.
+    """
+
+    state: Any
+
+    def open(self) -> Any:
+        """Returns it."""
+        return self.state
 
 
 @final
@@ -30,13 +57,13 @@ class Layout:
         seeds: ``int64[n]``; one for each row.
         copies: Row from which each row is copied, -1 where it comes from elsewhere.
         fresh: Rows that begin from nothing.
-        brought: Rows and saved states to put into them.
+        brought: Rows and what to put into them.
     """
 
     seeds: NDArray[np.int64]
     copies: NDArray[np.int64]
     fresh: NDArray[np.int64]
-    brought: Sequence[tuple[NDArray[np.int64], Any]] = field(default=())
+    brought: Sequence[tuple[NDArray[np.int64], Saved]] = field(default=())
 
 
 @final
@@ -68,7 +95,7 @@ class Stack:
             if layout.fresh.size:
                 self._state = task.scatter(self._state, layout.fresh, task.init(layout.seeds[layout.fresh]))
         for rows, saved in layout.brought:
-            self._state = task.scatter(self._state, rows, task.load(saved))
+            self._state = task.scatter(self._state, rows, task.load(saved.open()))
         self._size = size
 
     def fit(self, intervals: Intervals) -> Scores:
@@ -79,9 +106,9 @@ class Stack:
         self._state, self._size = state, size
         return scores
 
-    def take(self, rows: NDArray[np.int64] | None) -> Any:
-        """Returns the saved form of some rows, or of all."""
-        return self._task.save(self._state if rows is None else self._task.gather(self._state, rows))
+    def take(self, rows: NDArray[np.int64] | None) -> Saved:
+        """Returns some rows, or all."""
+        return Held(self._task.save(self._state if rows is None else self._task.gather(self._state, rows)))
 
 
 class _Asks(Protocol):

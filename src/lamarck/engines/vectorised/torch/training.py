@@ -19,6 +19,10 @@ __all__ = ["Members", "Plan", "Way", "Ways"]
 Way = Callable[["Members", "Plan"], None]
 """Trains all steps of a plan, in place."""
 
+_TILE = 3 << 20
+"""Bytes of weights, gradients and moments that a core of a CPU trains at once, about what its own cache holds. Of 128 networks of 85,000
+weights, two at a time train 1.7 times as fast as all of them step by step, which fetches everything from memory in every step."""
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,10 @@ class Members:
             fixed={name: function(tensor) for name, tensor in self.fixed.items()},
             slots=made,
         )
+
+    def rows(self, start: int, stop: int) -> Members:
+        """Returns some of the members, in the same memory."""
+        return self.map(lambda tensor: tensor[start:stop])
 
 
 @final
@@ -96,6 +104,21 @@ class Plan:
             count=self.count + start,
         )
 
+    def rows(self, start: int, stop: int) -> Plan:
+        """Returns the plan of some of the members."""
+        own = not self.shared
+        return replace(
+            self,
+            batches=tuple(tuple(part[start:stop] for part in batch) for batch in self.batches) if own else self.batches,
+            chosen=self.chosen[:, start:stop] if own and self.chosen is not None else self.chosen,
+            hparams={name: column[start:stop] for name, column in self.hparams.items()},
+            numbers={name: column[start:stop] for name, column in self.numbers.items()},
+            scalars={name: column[:, start:stop] for name, column in self.scalars.items()},
+            keys=self.keys[:, start:stop],
+            mask=None if self.mask is None else self.mask[start:stop],
+            count=self.count[start:stop],
+        )
+
     def batch(self, step: int) -> tuple[Tensor, ...]:
         """Returns what everybody sees in a step."""
         return self.batches[step] if self.chosen is None else tuple(samples[self.chosen[step]] for samples in self.samples)
@@ -121,14 +144,16 @@ class Ways:
         self._advance(members.weights, members.fixed, members.slots, plan)
 
     def compiled(self, members: Members, plan: Plan) -> None:
-        """All members at once, forward, backward and optimizer in one compiled function of some steps; what is left over is batched."""
+        """Forward, backward and optimizer of a tile of members in one compiled function of some steps; steps left over are batched."""
         if self._compiled is None:
             self._compiled = torch.compile(self._flat, dynamic=False)
         whole = len(plan) - len(plan) % self.unrolled
-        for step in range(0, whole, self.unrolled):
-            part = plan.part(step, step + self.unrolled)
-            with torch.no_grad():
-                self._compiled(members.weights, members.fixed, dict(members.slots), {f.name: getattr(part, f.name) for f in fields(part)})
+        for start, stop in _stretches(len(members), self.tile(members)):
+            few, theirs = members.rows(start, stop), plan.rows(start, stop)
+            for step in range(0, whole, self.unrolled):
+                part = theirs.part(step, step + self.unrolled)
+                with torch.no_grad():
+                    self._compiled(few.weights, few.fixed, dict(few.slots), {f.name: getattr(part, f.name) for f in fields(part)})
         if whole < len(plan):
             self.batched(members, plan.part(whole, len(plan)))
 
@@ -136,6 +161,14 @@ class Ways:
         """One member after the other, in modules whose tensors are rows of the stack."""
         for row in range(len(members)):
             self._alone(row, members.map(lambda tensor, row=row: tensor[row]), plan)  # type: ignore[misc]
+
+    def tile(self, members: Members) -> int:
+        """Returns how many members take all their steps before the next ones do: on a CPU as many as its cache holds, otherwise all."""
+        weights = list(members.weights.values())
+        if weights[0].device.type != "cpu":
+            return len(members)
+        each = sum(weight[0].nbytes for weight in weights) * (2 + len(members.slots))
+        return max(1, _TILE // each)
 
     def _flat(self, weights: Tensors, fixed: Tensors, slots: Mapping[str, Tensors], plan: Mapping[str, Any]) -> None:
         self._advance(weights, fixed, slots, Plan(**plan))
@@ -203,6 +236,13 @@ class Ways:
             gradient = trained[index].grad
             if gradient is not None:
                 self._rule.update(trained[index], gradient, {slot: part[name] for slot, part in member.slots.items()}, by)
+
+
+def _stretches(length: int, most: int) -> Iterator[tuple[int, int]]:
+    """Cuts a range into as few stretches as possible, of at most two lengths, because each length is compiled apart."""
+    number = -(-length // most)
+    for i in range(number):
+        yield length * i // number, length * (i + 1) // number
 
 
 def _filled(module: nn.Module, program: Program, member: Members, hparams: Tensors) -> nn.Module:
