@@ -10,10 +10,11 @@ from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from http_engine import ask, create, report, served
 from lamarck import codec
-from lamarck.server.exchange import Exchange
+from lamarck.server.exchange import PATH, Exchange
 from lamarck.server.orders import Orders
 from lamarck.server.run import Run
 
@@ -218,3 +219,8 @@ def test_exchanges_are_counted_with_the_others():
         assert 'lamarck_requests_total{route="/v1/runs/{run}/exchange",status="200"} 2.0' in page
         assert 'lamarck_requests_total{route="/v1/runs/{run}/exchange",status="404"} 1.0' in page
         assert 'lamarck_request_seconds_count{route="/v1/runs/{run}/exchange"} 3.0' in page
+        families = {family.name: family.samples for family in text_string_to_metric_families(page)}
+        seconds = [sample for sample in families["lamarck_request_seconds"] if sample.labels["route"] == PATH]
+        buckets = [sample.value for sample in seconds if sample.name.endswith("_bucket")]
+        assert (buckets, buckets[-1]) == (sorted(buckets), 3)
+        assert 0 < next(sample.value for sample in seconds if sample.name.endswith("_sum")) < 10

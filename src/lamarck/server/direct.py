@@ -12,6 +12,7 @@ import asyncio
 import logging
 import re
 import time
+from functools import partial
 from typing import Any, ClassVar, final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -94,7 +95,7 @@ class Direct(HttpToolsProtocol):
             self._reply(cycle, (refusal.status_code, refusal.raw_headers, bytes(refusal.body)))
             return
         try:
-            cycle.order = self._service.run(cycle.run).ask(asked_in(cycle.query, cycle.body), lambda result: self._tell(cycle, result))
+            cycle.order = self._service.run(cycle.run).ask(asked_in(cycle.query, cycle.body), partial(self._tell, cycle))
         except Exception as error:
             self._tell(cycle, error)
 
@@ -130,7 +131,7 @@ class Direct(HttpToolsProtocol):
     def _reply(self, cycle: _Cycle, reply: Reply) -> None:
         status, headers, body = reply
         self._metrics.answered(PATH, status, time.perf_counter() - cycle.began)
-        cycle.response_complete = True
+        cycle.response_complete, cycle.order = True, None
         if cycle.disconnected:
             return
         if not cycle.keep_alive:

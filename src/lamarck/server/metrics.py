@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,7 +22,41 @@ from lamarck.types import Assigned, Event, Failed, Reported
 
 __all__ = ["Counted", "Metrics"]
 
-_LATENCIES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_LATENCIES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, math.inf)
+
+
+@final
+class _Requests(Collector):
+    """Requests, and how long they took. There is one for every report, and only the event loop counts them: without the library's locks.
+
+    Args:
+        registry: Where to be asked for the numbers.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._counts: dict[tuple[str, int], int] = {}
+        self._seconds: dict[str, float] = {}
+        self._latencies: dict[str, list[int]] = {}
+        registry.register(self)
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Counts a request."""
+        if route not in self._seconds:
+            self._seconds[route], self._latencies[route] = 0.0, [0] * len(_LATENCIES)
+        self._counts[route, status] = self._counts.get((route, status), 0) + 1
+        self._seconds[route] += seconds
+        self._latencies[route][bisect_left(_LATENCIES, seconds)] += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Returns the numbers as the library takes them."""
+        requests = CounterMetricFamily("lamarck_requests", "Requests, by what was asked and how it was answered", labels=["route", "status"])
+        for (route, status), count in self._counts.items():
+            requests.add_metric([route, str(status)], count)
+        seconds = HistogramMetricFamily("lamarck_request_seconds", "From request to answer, waiting included", labels=["route"])
+        bounds = ["+Inf" if bound == math.inf else str(bound) for bound in _LATENCIES]
+        for route, latencies in self._latencies.items():
+            seconds.add_metric([route], list(zip(bounds, accumulate(latencies), strict=True)), self._seconds[route])
+        return iter((requests, seconds))
 
 
 @final
@@ -29,13 +69,7 @@ class Metrics:
         self._reports = Counter("lamarck_reports", "Reports acknowledged", registry=registry)
         self._decisions = Counter("lamarck_decisions", "Intervals handed out for the first time", registry=registry)
         self._failures = Counter("lamarck_failures", "Intervals that came to nothing", ["kind"], registry=registry)
-        self._requests = Counter(
-            "lamarck_requests", "Requests, by what was asked and how it was answered", ["route", "status"], registry=registry
-        )
-        self._seconds = Histogram(
-            "lamarck_request_seconds", "From request to answer, waiting included", ["route"], buckets=_LATENCIES, registry=registry
-        )
-        self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self.answered = _Requests(registry).answered
         self._runs = Gauge("lamarck_runs", "Runs that are not over", registry=registry)
         self._leases = Gauge("lamarck_leases", "Intervals that are being trained", registry=registry)
         self._journal = Gauge("lamarck_journal_bytes", "Size of the journal, with its log", registry=registry)
@@ -48,15 +82,6 @@ class Metrics:
             self._decisions.inc()
         elif isinstance(event, Failed):
             self._failures.labels(event.failure.kind).inc()
-
-    def answered(self, route: str, status: int, seconds: float) -> None:
-        """Counts a request."""
-        known = self._known.get((route, status))
-        if known is None:  # looking labels up takes longer than counting
-            known = self._known[route, status] = self._requests.labels(route, str(status)), self._seconds.labels(route)
-        count, took = known
-        count.inc()
-        took.observe(seconds)
 
     def page(self, service: Service) -> Response:
         """Returns all numbers as Prometheus reads them."""
