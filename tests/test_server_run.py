@@ -180,15 +180,15 @@ def test_after_a_restart_workers_go_on_and_others_wait_for_a_lease():
             await run.heartbeat("b", b.token)
             await run.heartbeat("b", b.token)
             assert await exchange(run, "a", a.token, report(a)) is None
-            assert (await exchange(run, "b", b.token, report(b))).interval.generation == 1
+            assert (await exchange(run, "b", b.token, report(b))).interval.key == (1, 1), "it goes on with the weights that it has"
             with pytest.raises(StaleReport):
                 await run.heartbeat("c", "1-0-0-00000000-aaaaaaaa")
         assert "Failed" not in kept(journal)
         with running(journal, clock) as run:
-            assert (await exchange(run, "new", None, None)).interval.key == (1, 1), "what was not handed out is free at once"
+            assert (await exchange(run, "new", None, None)).interval.key == (0, 1), "what was not handed out is free at once"
             assert await exchange(run, "newer", None, None) is None
             await clock.passes(2 * LEASE)
-            assert (await exchange(run, "newest", None, None)).interval.key == (0, 1)
+            assert [(await exchange(run, name, None, None)).interval.key for name in ("newest", "last")] == [(0, 1), (1, 1)]
 
     asyncio.run(story())
 

@@ -37,6 +37,7 @@ if typing.TYPE_CHECKING:
     )
     from lamarck.checkpoints import Checkpoints
     from lamarck.client import connect
+    from lamarck.cohort import Cohort
     from lamarck.engines.processes import Processes
     from lamarck.engines.vectorised import Intervals, Scores, Vectorised, VectorTask
     from lamarck.engines.vectorised.torch import Supervised
@@ -44,7 +45,7 @@ if typing.TYPE_CHECKING:
     from lamarck.integrations import torch
     from lamarck.journal import Journal
     from lamarck.pbt import PBT
-    from lamarck.population import Cohort, Member, Population, Record
+    from lamarck.population import Member, Population, Record
     from lamarck.replays import replay
     from lamarck.runs import load, open_run, resume, run
     from lamarck.schedule import Piece, Schedule
@@ -126,13 +127,14 @@ _HOMES = {
     "TrainingError",
     "lamarck.checkpoints": "Checkpoints",
     "lamarck.client": "connect",
+    "lamarck.cohort": "Cohort",
     "lamarck.engines.processes": "Processes",
     "lamarck.engines.vectorised": "Intervals Scores VectorTask Vectorised",
     "lamarck.engines.vectorised.torch": "Supervised",
     "lamarck.history": "Copy History",
     "lamarck.journal": "Journal",
     "lamarck.pbt": "PBT",
-    "lamarck.population": "Cohort Member Population Record",
+    "lamarck.population": "Member Population Record",
     "lamarck.replays": "replay",
     "lamarck.runs": "load open_run resume run",
     "lamarck.schedule": "Piece Schedule",

@@ -34,6 +34,11 @@ class _Key(ISeedSequence):
 
 
 @lru_cache(maxsize=256)
+def _key(seed: int, purpose: str) -> _Key:
+    return _Key(np.array([seed & _MASK, _word(purpose)], dtype=np.uint64))
+
+
+@lru_cache(maxsize=256)
 def _word(purpose: str) -> int:
     return int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "little")
 
@@ -53,8 +58,8 @@ def generator(seed: int, member: int, generation: int, purpose: str) -> np.rando
         >>> generator(0, 3, 7, "explore").random() == generator(0, 4, 7, "explore").random()
         False
     """
+    key: Any = _key(seed, purpose)  # numpy's types know only its own kinds of seed
     # The two low words of the counter are left to the draws: 2**128 of them for each key.
-    key: Any = _Key(np.array([seed & _MASK, _word(purpose)], dtype=np.uint64))  # numpy's types know only its own kinds of seed
     counter = np.array([0, 0, generation & _MASK, member & _MASK], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key, counter=counter))
 

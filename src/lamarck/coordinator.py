@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, final
 
 from lamarck import codec
@@ -30,6 +29,9 @@ Observer = Callable[[Event, Population], None]
 
 logger = logging.getLogger("lamarck")
 
+_ORDINARY = (Started, Assigned, Reported, Ended)
+"""Events that are no warning."""
+
 _KEY = re.compile(r"(\d+)-(\d+)", re.ASCII)
 """How the names of checkpoints begin: member and generation."""
 
@@ -39,14 +41,20 @@ def events_of(journal: Journal, run: str) -> Iterable[Event]:
     return map(codec.decode_event, journal.read(run))
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """What has been decided and is not yet safe: events with the states after them, as the journal takes them, and what is said afterwards."""
+_Entry = tuple[Event, Population, bytes]
+"""What has been decided: the event, the state after it, and the event as the journal takes it."""
 
-    events: list[tuple[Event, Population]] = field(default_factory=list)
-    data: list[bytes] = field(default_factory=list)
-    answers: list[Callable[[], object]] = field(default_factory=list)
+
+@final
+class _Batch:
+    """What has been decided and is not yet safe, what is said when it is, and how things stood before."""
+
+    __slots__ = ("answers", "before", "entries")
+
+    def __init__(self, before: tuple[Population, dict[int, Hashable], dict[Hashable, int]]) -> None:
+        self.before = before
+        self.entries: list[_Entry] = []
+        self.answers: list[Callable[[], object]] = []
 
 
 @final
@@ -110,12 +118,10 @@ class Coordinator:
         population = replay(events)
         assert population is not None
         coordinator = cls(pbt, journal, run, checkpoints, population, 0, observers)
-        batch = _Batch()
-        for event in events:
-            coordinator._add(batch, event, population)
-        coordinator._append(batch)
+        entries = [(event, population, coordinator._written(event)) for event in events]
+        coordinator._append(entries)
         checkpoints.sweep(population.live())  # not before: who is refused because the run is there must not touch its weights
-        coordinator._notify(batch.events)
+        coordinator._notify(entries)
         return coordinator
 
     @classmethod
@@ -165,21 +171,11 @@ class Coordinator:
         Raises:
             JournalError: If the events could not be made durable.
         """
-        before = self.population, self._held, dict(self._own)
-        self._batch = batch = _Batch()
+        batch = self._begin()
         try:
             yield batch.answers
         finally:
-            self._batch = None
-            try:
-                self._append(batch)
-            except BaseException:
-                self.population, self._held, self._own = before
-                raise
-            self._notify(batch.events)
-            for answer in batch.answers:
-                answer()
-            self._sweep(batch.events)
+            self._commit(batch)
 
     def exchange(self, worker: Hashable, message: Report | Failure | None, *, claim: bool = True) -> Interval | None:
         """Takes in what a worker says and hands it its next interval, in one transaction.
@@ -196,70 +192,35 @@ class Coordinator:
             StaleReport: If the population has moved on without this worker.
             JournalError: If the events could not be made durable; then nothing has changed.
         """
-        if self._batch is None:
-            with self.batch():
-                return self.exchange(worker, message, claim=claim)
-        population, mine = self.population, _Batch()
-
-        def add(new: Iterable[Event]) -> None:
-            nonlocal population
-            for event in new:
-                population = self._add(mine, event, apply(population, event))
-
-        if message is not None:
-            if self._held.get(message.member, worker) != worker:
-                raise StaleReport(
-                    f"member {message.member} has been handed to another worker; throw this work away and ask for the next interval"
-                )
-            add(self.pbt.report(population, message) if isinstance(message, Report) else self.pbt.fail(population, message))
-        held = {member: holder for member, holder in self._held.items() if holder != worker}
-        member = self.pbt.next(population, held, self._own.get(worker)) if claim else None
+        if self._batch is not None:
+            return self._exchange(self._batch, worker, message, claim)
+        batch = self._begin()
         try:
-            if member is not None:
-                add(self.pbt.decide(population, member))
-                held[member] = worker
-                self._own[worker] = member
+            return self._exchange(batch, worker, message, claim)
         finally:  # also when a strategy failed: the report itself is good
-            self.population, self._held = population, held
-            self._batch.events.extend(mine.events)
-            self._batch.data.extend(mine.data)
-        return None if member is None else population.members[member].interval
+            self._commit(batch)
 
     def message(self, interval: Interval) -> bytes:
         """Returns an interval as it goes over a wire; the one that was decided last in a batch is encoded already, as an event."""
-        batch = self._batch
-        if batch is not None and batch.data:
-            event, _ = batch.events[-1]
+        if self._batch is not None and self._batch.entries and self.journal is not None:
+            event, _, data = self._batch.entries[-1]
             if isinstance(event, Assigned) and event.interval is interval:
-                return codec.interval_in(batch.data[-1])
+                return codec.interval_in(data)
         return codec.encode(interval)
 
     def hold(self, worker: Hashable, member: int) -> None:
         """Says that a worker trains a member's standing interval already, as those do who go on while the coordinator starts again."""
-        self._held = {**self._held, member: worker}
+        self.release(worker)
+        self._own.pop(self._held.get(member), None)
+        self._held[member], self._own[worker] = worker, member
 
     def release(self, worker: Hashable) -> int | None:
         """Forgets a worker, whose interval can then be claimed by another; returns the member it held, if any."""
-        self._own.pop(worker, None)
-        member = next((member for member, holder in self._held.items() if holder == worker), None)
-        if member is not None:
-            self._held = {held: holder for held, holder in self._held.items() if held != member}
+        member = self._own.pop(worker, None)
+        if member is None or self._held.get(member) != worker:
+            return None
+        del self._held[member]
         return member
-
-    def _add(self, batch: _Batch, event: Event, after: Population) -> Population:
-        """Adds an event, encoded here already, so that one that cannot be is the fault of whoever brought it and not of the batch."""
-        if self.journal is not None:
-            batch.data.append(codec.encode(event))
-        batch.events.append((event, after))
-        return after
-
-    def _append(self, batch: _Batch) -> None:
-        if not batch.events:
-            return
-        if self.journal is None:
-            self._memory.extend(event for event, _ in batch.events)
-        else:
-            self._sequence = self.journal.append(self.run, self._sequence, batch.data)
 
     def rest(self) -> None:
         """Waits until nothing is being deleted any more.
@@ -271,13 +232,72 @@ class Coordinator:
         if deleting is not None:
             deleting.result()
 
-    def _sweep(self, events: Sequence[tuple[Event, Population]]) -> None:
+    # ---- inside ------------------------------------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> _Batch:
+        self._batch = _Batch((self.population, self._held.copy(), self._own.copy()))
+        return self._batch
+
+    def _exchange(self, batch: _Batch, worker: Hashable, message: Report | Failure | None, claim: bool) -> Interval | None:
+        held, own = self._held, self._own.get(worker)
+        if message is not None:
+            if held.get(message.member, worker) != worker:
+                raise StaleReport(
+                    f"member {message.member} has been handed to another worker; throw this work away and ask for the next interval"
+                )
+            before = self.population
+            self._take(batch, self.pbt.report(before, message) if isinstance(message, Report) else self.pbt.fail(before, message))
+        if own is not None and held.get(own) == worker:
+            del held[own]
+        member = self.pbt.next(self.population, held, own) if claim else None
+        if member is None:
+            return None
+        self._take(batch, self.pbt.decide(self.population, member))
+        held[member], self._own[worker] = worker, member
+        return self.population.members[member].interval
+
+    def _take(self, batch: _Batch, events: Iterable[Event]) -> None:
+        """Goes on to the state after some events, all or none.
+
+        They are encoded here already, so that one that cannot be is the fault of whoever brought it and not of the batch.
+        """
+        population, entries = self.population, list[_Entry]()
+        for event in events:
+            population = apply(population, event)
+            entries.append((event, population, self._written(event)))
+        batch.entries += entries
+        self.population = population
+
+    def _written(self, event: Event) -> bytes:
+        return b"" if self.journal is None else codec.encode(event)
+
+    def _commit(self, batch: _Batch) -> None:
+        self._batch = None
+        try:
+            self._append(batch.entries)
+        except BaseException:
+            self.population, self._held, self._own = batch.before
+            raise
+        self._notify(batch.entries)
+        for answer in batch.answers:
+            answer()
+        self._sweep(batch.entries)
+
+    def _append(self, entries: Sequence[_Entry]) -> None:
+        if not entries:
+            return
+        if self.journal is None:
+            self._memory += [event for event, _, _ in entries]
+        else:
+            self._sequence = self.journal.append(self.run, self._sequence, [data for _, _, data in entries])
+
+    def _sweep(self, entries: Sequence[_Entry]) -> None:
         """Deletes what cannot be named any more: once for as many reports as there are members, to spread the cost of looking."""
-        for event, _ in events:
+        for event, _, _ in entries:
             if isinstance(event, Reported) and event.report.checkpoint is not None:
                 self._known.add(event.report.checkpoint)
                 self._reports += 1
-        if self._reports >= len(self.population) or (events and self.over):
+        if self._reports >= len(self.population) or (entries and self.over):
             self._reports = 0
             self.rest()
             live = self.population.live()
@@ -291,14 +311,14 @@ class Coordinator:
                 self._deleting = self._sweeper.submit(self.checkpoints.sweep, live, self._known - live)
             self._known &= live
 
-    def _notify(self, events: Sequence[tuple[Event, Population]]) -> None:
+    def _notify(self, entries: Sequence[_Entry]) -> None:
         quiet = not logger.isEnabledFor(logging.INFO)
-        for event, _ in events:
-            if not (quiet and isinstance(event, Started | Assigned | Reported | Ended)):
+        for event, _, _ in entries:
+            if not (quiet and isinstance(event, _ORDINARY)):
                 log(event)
         for observer in self._observers:
             try:
-                for event, population in events:
+                for event, population, _ in entries:
                     observer(event, population)
             except Exception:
                 if observer not in self._broken:

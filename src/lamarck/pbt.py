@@ -24,8 +24,7 @@ rescue strategy names, the member's newest sound report, and a fresh start with 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, final
 
@@ -36,7 +35,7 @@ from lamarck import explore as explores
 from lamarck._checks import check_strategy
 from lamarck._errors import ReportError, SettingsError, StaleReport, StrategyError
 from lamarck._rng import derive_seed, generator
-from lamarck.population import Population, apply, reached
+from lamarck.population import Population, Record, apply, reached
 from lamarck.space import Space
 from lamarck.types import (
     Assigned,
@@ -64,13 +63,9 @@ _TRIES = 100
 """How often an exploration is repeated until it satisfies the constraints; then the inherited configuration stays."""
 
 
-@contextmanager
-def _blamed(strategy: Strategy, member: int) -> Iterator[None]:
+def _blamed(strategy: Strategy, member: int, error: Exception) -> StrategyError:
     """Puts a strategy's fault at its own door: otherwise it would look like a failure of the training that happened to report."""
-    try:
-        yield
-    except Exception as error:
-        raise StrategyError(f"the strategy {strategy.name!r} failed for member {member}: {type(error).__name__}: {error}") from error
+    return StrategyError(f"the strategy {strategy.name!r} failed for member {member}: {type(error).__name__}: {error}")
 
 
 @final
@@ -226,13 +221,15 @@ class PBT:
         rng = generator(self.settings.seed, member, generation, "decide")
         source = self._asked(self.exploit, member, population, rng)
         if source is None:
-            return (self._assign(population, member, last.hparams, last.key, "carry on"),)
+            return (self._assign(population, member, last.hparams, last, "carry on"),)
         return (self._follow(population, member, self.exploit, source, rng),)
 
     @staticmethod
     def _asked(strategy: Exploit, member: int, population: Population, rng: np.random.Generator) -> Source | None:
-        with _blamed(strategy, member):
+        try:
             return strategy(member, population, rng)
+        except Exception as error:
+            raise _blamed(strategy, member, error) from error
 
     def _follow(self, population: Population, member: int, strategy: Exploit, source: Source, rng: np.random.Generator) -> Assigned:
         try:
@@ -246,17 +243,19 @@ class PBT:
             )
         if source.explore:
             hparams = self._explored(population, member, hparams, rng)
-        return self._assign(population, member, hparams, source.weights, source.reason, hparams_from=list(source.hparams))
+        return self._assign(population, member, hparams, weights, source.reason, hparams_from=list(source.hparams))
 
     def _explored(self, population: Population, member: int, inherited: HParams, rng: np.random.Generator) -> HParams:
-        for _ in range(_TRIES):
-            with _blamed(self.explore, member):
+        try:
+            for _ in range(_TRIES):
                 hparams = self.explore(inherited, member, population, self.space, rng)
                 if self.space.contains(hparams):
                     return hparams
                 hparams = self.space.clip(self.space.activate(hparams, rng))
                 if self.space.satisfied(hparams):
                     return hparams
+        except Exception as error:
+            raise _blamed(self.explore, member, error) from error
         return inherited
 
     def _assign(
@@ -264,13 +263,12 @@ class PBT:
         population: Population,
         member: int,
         hparams: HParams,
-        parent: tuple[int, int] | None,
+        parent: Record | None,
         reason: str,
         **info: Any,
     ) -> Assigned:
         generation = int(population.generations[member])
-        record = None if parent is None else population.record(parent)
-        start = 0 if record is None else record.step
+        start = 0 if parent is None else parent.step
         return Assigned(
             interval=Interval(
                 member=member,
@@ -278,8 +276,8 @@ class PBT:
                 hparams=hparams,
                 start=start,
                 until=start + self.settings.interval,
-                restore=None if record is None else record.checkpoint,
-                parent=parent,
+                restore=None if parent is None else parent.checkpoint,
+                parent=None if parent is None else parent.key,
                 seed=derive_seed(self.settings.seed, member, generation),
                 info={"reason": reason, **info},
             )
@@ -294,12 +292,12 @@ class PBT:
         back = next((record for record in reversed(state.records) if record.sound), None)
         if back is not None and last is not None and last.finite and state.failures == 0:
             # Only the saved bytes were lost: nothing speaks against the hyperparameters.
-            return self._assign(population, member, last.hparams, back.key, f"{why}: back to its own generation {back.generation}")
+            return self._assign(population, member, last.hparams, back, f"{why}: back to its own generation {back.generation}")
         if self.rescue is not None and (source := self._asked(self.rescue, member, population, rng)) is not None:
             return self._follow(population, member, self.rescue, replace(source, reason=f"{why}: {source.reason}"), rng)
         if back is not None:
             hparams = self._explored(population, member, back.hparams, rng)
-            return self._assign(population, member, hparams, back.key, f"{why}: back to its own generation {back.generation}")
+            return self._assign(population, member, hparams, back, f"{why}: back to its own generation {back.generation}")
         return self._assign(population, member, self.space.sample(rng, initial=True), None, f"{why}: fresh start")
 
     # ---- a report comes in -------------------------------------------------------------------------------------------------------------------

@@ -4,8 +4,9 @@
 decided, so an old journal replays even if the strategy that made it has changed or vanished. It trusts its events, because only `PBT` makes
 them.
 
-A state is immutable. What looks mutable, the cache of cohorts, is a function of the rest and is kept up to date at each step, because ranking a
-thousand members anew for each of a thousand decisions is what makes a population slow.
+A state is immutable, and shares with the one before it whatever an event does not touch. What looks mutable, the cache of cohorts, is a
+function of the rest and is kept up to date at each step, because ranking a thousand members anew for each of a thousand decisions is what makes
+a population slow.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lamarck._errors import ReportError
-from lamarck._rng import lots
+from lamarck._vector import Vector
+from lamarck.cohort import Cohort
 from lamarck.types import Assigned, Damaged, Ended, Event, Failed, HParams, Interval, Key, Report, Reported, Retired, Settings, Started
 
-__all__ = ["TRAIL", "Cohort", "Member", "Population", "Record", "apply", "fitness_of", "reached", "replay"]
+__all__ = ["TRAIL", "Member", "Population", "Record", "apply", "fitness_of", "reached", "replay"]
 
 TRAIL = 64
 """Past fitnesses that a record carries along its lineage: the most that a test over the last k values can look at."""
@@ -129,80 +130,6 @@ class Member:
         return self.records[-1] if self.records else None
 
 
-class Cohort:
-    """The reports that one member is compared with: at most one of each member.
-
-    Args:
-        fitness: ``float64[N]``; NaN where a member has no comparable report, ``-inf`` where its value was not finite.
-        generation: ``int64[N]``; the report's generation, -1 where there is none.
-        donor: ``bool[N]``; whether the weights may be copied (saved, sound and finite).
-        seed: Seed of the run, for the order of exact ties.
-        age: Generation up to which reports count, or ``None`` for all.
-    """
-
-    def __init__(
-        self, fitness: NDArray[np.float64], generation: NDArray[np.int64], donor: NDArray[np.bool_], seed: int, age: int | None
-    ) -> None:
-        self.fitness, self.generation, self.donor, self.seed, self.age = fitness, generation, donor, seed, age
-
-    @cached_property
-    def size(self) -> int:
-        """How many members have a comparable report."""
-        return int(np.count_nonzero(self.generation >= 0))
-
-    @cached_property
-    def _lots(self) -> NDArray[np.uint64]:
-        return lots(self.seed, -1 if self.age is None else self.age, len(self.fitness))
-
-    @cached_property
-    def order(self) -> NDArray[np.intp]:
-        """Members with a comparable report, best first; exact ties in a random order that is the same for everybody."""
-        keys = -self.fitness
-        order = keys.argsort()[: self.size]  # NaN, which is "none", comes last
-        ranked = keys[order]
-        if (ranked[1:] == ranked[:-1]).any():
-            order = np.lexsort((self._lots, keys))[: self.size]
-        return order
-
-    @cached_property
-    def best(self) -> int | None:
-        """The first donor in `order`, or ``None`` if there is no donor; found without sorting everybody."""
-        fitness = np.where(self.donor, self.fitness, -np.inf)
-        first = int(fitness.argmax())
-        if not self.donor[first]:
-            return None
-        tied = np.flatnonzero(fitness == fitness[first])
-        return first if tied.size == 1 else int(tied[self._lots[tied].argmin()])
-
-    def rank(self, member: int) -> int:
-        """Returns how many members are better: 0 for the best.
-
-        Raises:
-            KeyError: If the member has no comparable report.
-        """
-        mine = self.fitness[member]
-        if self.generation[member] < 0:
-            raise KeyError(member)
-        better = int(np.count_nonzero(self.fitness > mine))
-        ties = self.fitness == mine
-        if np.count_nonzero(ties) > 1:
-            better += int(np.count_nonzero(ties & (self._lots < self._lots[member])))
-        return better
-
-    def key(self, member: int) -> Key:
-        """Returns the key of a member's comparable report."""
-        return (member, int(self.generation[member]))
-
-    def updated(self, record: Record) -> Cohort:
-        """Returns the cohort with one more report, or itself if that changes nothing."""
-        j = record.member
-        if (self.age is not None and record.generation > self.age) or record.generation <= self.generation[j]:
-            return self
-        fitness, generation, donor = self.fitness.copy(), self.generation.copy(), self.donor.copy()
-        fitness[j], generation[j], donor[j] = record.fitness, record.generation, record.sound
-        return Cohort(fitness, generation, donor, self.seed, self.age)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Population:
     """The state of everybody, as far as decisions need it.
@@ -219,7 +146,7 @@ class Population:
     """
 
     settings: Settings
-    members: tuple[Member, ...]
+    members: Vector[Member]
     initial: tuple[HParams, ...]
     generations: NDArray[np.int64] = field(compare=False)
     standing: frozenset[int] = frozenset()
@@ -265,16 +192,14 @@ class Population:
         return cohort
 
     def _count(self, age: int | None) -> Cohort:
-        size = len(self.members)
-        fitness, generation, donor = np.full(size, np.nan), np.full(size, -1), np.zeros(size, dtype=bool)
-        for j, member in enumerate(self.members):
-            if member.retired:
-                continue
-            for record in reversed(member.records):
-                if age is None or record.generation <= age:
-                    fitness[j], generation[j], donor[j] = record.fitness, record.generation, record.sound
-                    break
-        return Cohort(fitness, generation, donor, self.settings.seed, age)
+        found = [_comparable(member, age) for member in self.members]
+        return Cohort(
+            fitness=np.array([math.nan if record is None else record.fitness for record in found]),
+            generation=np.array([-1 if record is None else record.generation for record in found], dtype=np.int64),
+            donor=np.array([record is not None and record.sound for record in found]),
+            seed=self.settings.seed,
+            age=age,
+        )
 
     def live(self) -> frozenset[str]:
         """Returns the checkpoints that a decision, standing or possible, may name: all others can be deleted."""
@@ -283,6 +208,13 @@ class Population:
         if self.best is not None:
             names.add(self.best.checkpoint)
         return frozenset(name for name in names if name is not None)
+
+
+def _comparable(member: Member, age: int | None) -> Record | None:
+    for record in reversed(() if member.retired else member.records):
+        if age is None or record.generation <= age:
+            return record
+    return None
 
 
 def fitness_of(value: float, settings: Settings) -> float:
@@ -328,7 +260,7 @@ def apply(population: Population | None, event: Event) -> Population:
         size = event.settings.population_size
         return Population(
             settings=event.settings,
-            members=tuple(Member(id=i) for i in range(size)),
+            members=Vector(Member(id=i) for i in range(size)),
             initial=event.initial,
             generations=np.zeros(size, dtype=np.int64),
         )
@@ -348,7 +280,7 @@ def apply(population: Population | None, event: Event) -> Population:
             generations = population.generations.copy()
             generations[event.member] = _RETIRED
             member = replace(population.members[event.member], retired=True, interval=None)
-            return _with(population, member, generations=generations, cohorts={})
+            return _with(population, member, generations=generations, standing=population.standing - {member.id}, cohorts={})
         case Ended():
             return replace(population, ended=event.reason)
 
@@ -358,18 +290,16 @@ def _with(
     member: Member,
     *,
     generations: NDArray[np.int64] | None = None,
+    standing: frozenset[int] | None = None,
     best: Record | None = None,
     cohorts: dict[int | None, Cohort] | None = None,
 ) -> Population:
-    members = population.members
     return Population(
         settings=population.settings,
-        members=members[: member.id] + (member,) + members[member.id + 1 :],  # noqa: RUF005 - twice as fast as unpacking a thousand
+        members=population.members.replaced(member.id, member),
         initial=population.initial,
         generations=population.generations if generations is None else generations,
-        standing=population.standing ^ {member.id}
-        if (members[member.id].interval is None) != (member.interval is None)
-        else population.standing,
+        standing=population.standing if standing is None else standing,
         best=population.best if best is None else best,
         ended=population.ended,
         _cohorts=population._cohorts if cohorts is None else cohorts,
@@ -392,6 +322,7 @@ def _assigned(population: Population, interval: Interval) -> Population:
             copied_at=interval.generation if interval.copied else member.copied_at,
             trail=trail,
         ),
+        standing=population.standing | {member.id},
     )
 
 
@@ -412,7 +343,7 @@ def _reported(population: Population, report: Report) -> Population:
         records=_kept((*member.records, record), floor - 1 if settings.compare == "age" else report.generation, settings.durable_every or 1),
         copied_at=member.copied_at,
     )
-    return _with(population, after, generations=generations, best=best, cohorts=cohorts)
+    return _with(population, after, generations=generations, standing=population.standing - {member.id}, best=best, cohorts=cohorts)
 
 
 def _kept(records: tuple[Record, ...], age: int, durable_every: int) -> tuple[Record, ...]:
@@ -445,7 +376,7 @@ def _damaged(population: Population, event: Damaged) -> Population:
 
     return replace(
         population,
-        members=tuple(map(without, population.members)),
+        members=Vector(map(without, population.members)),
         standing=population.standing - {event.member},
         best=None if population.best is None else cleaned(population.best),
         _cohorts={},

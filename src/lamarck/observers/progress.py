@@ -258,5 +258,5 @@ def counted(number: int, one: str, many: str) -> str:
 
 def _done(population: Population) -> int:
     active = population.generations <= population.settings.generations
-    retired = (population.members[i].last for i in np.flatnonzero(~active))
+    retired = (population.members[i].last for i in np.flatnonzero(~active).tolist())
     return int(population.generations[active].sum()) + sum(record.generation + 1 for record in retired if record is not None)
