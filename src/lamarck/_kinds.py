@@ -107,6 +107,8 @@ def _exactly(kind: type[Any], allowed: str) -> Kind:
 
 
 def _pack_number(value: Any) -> Any:
+    if type(value) is float and value - value == 0.0:  # almost every number there is
+        return value
     plain = _plain(value)
     if type(plain) is float:
         return plain if plain - plain == 0.0 else {"$float": repr(plain)}
@@ -125,7 +127,10 @@ def _unpack_number(value: Any) -> Any:
 
 def _scalar(number: Kind) -> Kind:
     def check(value: Any) -> Any:
-        if type(value) in (float, dict):
+        kind = type(value)
+        if kind is float and value - value == 0.0:
+            return value
+        if kind is float or kind is dict:
             return number.check(value)
         plain = _plain(value)
         if plain is value:
@@ -191,9 +196,10 @@ def _tree(number: Kind, depth: int = MAX_DEPTH) -> Kind:
     scalar, sequence, mapping = _scalar(number), _tuple(inside, None), _mapping(inside)
 
     def check(value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
+        kind = type(value)
+        if kind is list or isinstance(value, (list, tuple)):
             return list(sequence.check(value))
-        if isinstance(value, Mapping) and "$float" not in value:
+        if (kind is dict or isinstance(value, Mapping)) and "$float" not in value:
             return mapping.check(value)
         return scalar.check(value)
 

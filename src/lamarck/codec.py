@@ -87,26 +87,29 @@ def _packer(cls: type[Any]) -> Callable[[Any], Any]:
 
 def _unpacker(cls: type[Any]) -> Callable[[Any], Any]:
     table = {name: (name, *kind) for name, kind, _ in _fields(cls, UNPACK_NUMBER, _unpacker)}
-    required = {field.name for field in dataclasses.fields(cls) if field.default is field.default_factory is dataclasses.MISSING}
+    required = [field.name for field in dataclasses.fields(cls) if field.default is field.default_factory is dataclasses.MISSING]
 
     def unpack(raw: Any) -> Any:
         if type(raw) is not dict:
             refuse(raw, f"an object with the fields of a {cls.__name__}")
-        if not raw.keys() <= table.keys():
-            raise KindError(f"got the unknown field {min(raw.keys() - table.keys())!r}; it has {', '.join(table)}")
-        if not required <= raw.keys():
-            raise KindError(f"the field {min(required - raw.keys())!r} is missing")
-        fields, name = {}, ""
+        fields, key, name = {}, "", ""
         try:
             for key, value in raw.items():
                 name, passes, check = table[key]  # the class's own string: keywords that are the same object are matched at once
                 fields[name] = value if type(value) in passes else check(value)
+        except KeyError:
+            raise KindError(f"got the unknown field {key!r}; it has {', '.join(table)}") from None
         except KindError as wrong:
             raise wrong.under(name) from None
         try:
             return cls(**fields)
         except LamarckError as error:  # the record's own validation
             raise KindError(str(error)) from None
+        except TypeError:
+            missing = next((name for name in required if name not in fields), None)
+            if missing is None:
+                raise
+            raise KindError(f"the field {missing!r} is missing") from None
 
     return unpack
 

@@ -15,7 +15,6 @@ from typing import final
 import numpy as np
 
 from lamarck.history import History
-from lamarck.space import Space
 
 __all__ = ["Diversity", "diversity", "expected_takeover", "takeover"]
 
@@ -48,10 +47,9 @@ def diversity(history: History, generation: int) -> Diversity:
     """
     records = history.generation(generation)
     shares = Counter(history.founders[record.key] for record in records)
-    space = Space.from_dict(history.started.space)
-    unit = space.to_unit([record.hparams for record in records])
+    unit = history.space.to_unit([record.hparams for record in records])
     spread = {}
-    for column, name in enumerate(space.names):
+    for column, name in enumerate(history.space.names):
         values = unit[:, column][~np.isnan(unit[:, column])]
         if len(values) > 1:
             spread[name] = float(values.std() * math.sqrt(12))
