@@ -25,6 +25,7 @@ def test_some_members_of_a_plan_are_told_what_they_are_told_among_all(batches):
         samples=() if given else (torch.randn(10, 2, generator=rng),),
         shared="shared" in batches,
         hparams={"lr": torch.arange(5.0)},
+        attributes={"1.p": torch.arange(5.0)},
         numbers={"lr": torch.arange(5.0)},
         scalars={"correction": torch.randn(steps, members, generator=rng)},
         keys=torch.arange(steps * members).reshape(steps, members),
@@ -38,7 +39,7 @@ def test_some_members_of_a_plan_are_told_what_they_are_told_among_all(batches):
     for name in ("keys", "scalars"):
         got, all_ = getattr(few, name), getattr(plan, name)
         assert torch.equal(got["correction"] if name == "scalars" else got, (all_["correction"] if name == "scalars" else all_)[:, 1:4])
-    assert few.hparams["lr"].tolist() == few.numbers["lr"].tolist() == few.count.tolist() == [1, 2, 3]
+    assert few.hparams["lr"].tolist() == few.attributes["1.p"].tolist() == few.numbers["lr"].tolist() == few.count.tolist() == [1, 2, 3]
     assert torch.equal(few.mask, plan.mask[1:4])
 
 

@@ -15,7 +15,7 @@ from typing import Literal, final
 
 import torch
 
-from lamarck.engines.vectorised.torch.training import Members, Plan, Ways
+from lamarck.engines.vectorised.torch.training import CompilingFailed, Members, Plan, Ways
 
 __all__ = ["Choice", "How"]
 
@@ -108,9 +108,9 @@ class Choice:
     def _tried(self, members: Members, plan: Plan, measured: bool) -> None:
         try:
             self._timed("compiled", members, plan, measured)
-        except Exception as error:
+        except CompilingFailed as error:
             self._broken = True
-            logger.warning("training is not compiled, because that failed (%s); it goes on without", str(error).split("\n", 1)[0])
+            logger.warning("training is not compiled, because that failed (%s); it goes on without", error)
             self._timed("batched", members, plan, measured=False)
 
     def _wait(self) -> None:

@@ -1,9 +1,9 @@
 """Optimizers for stacks: every hyperparameter is a number of its own for each member.
 
 `torch.optim` cannot take a tensor of learning rates. These compute the same, member by member, as the classes of the same name there (tested);
-Lion is that of Chen et al. 2023 (arXiv 2302.06675, Algorithm 2). All work in place on leaves ``[n, ...]`` and use up the gradient, so that
-little is allocated. What depends on the number of the step alone is computed outside (`Rule.scalars`): a compiler would otherwise raise a
-number to a power for each weight.
+Lion is that of Chen et al. 2023 (arXiv 2302.06675, Algorithm 2). All work in place on leaves ``[n, ...]``, but never on a gradient: two weights
+may have been given the same one, or one that is a single number seen many times. What depends on the number of the step alone is computed
+outside (`Rule.scalars`): a compiler would otherwise raise a number to a power for each weight.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class Rule(abc.ABC):
 
     @abc.abstractmethod
     def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
-        """Changes a leaf and its slots in place; the gradient is used up.
+        """Changes a leaf and its slots in place.
 
         Args:
             weight: ``[n, ...]``.
-            gradient: Of the same shape.
+            gradient: Of the same shape; it is only read.
             slots: Of the same shape each.
             by: Hyperparameters and scalars, ``[n, 1, ...]`` each.
         """
@@ -93,7 +93,7 @@ class SGD(Rule):
 
     def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
         """See `Rule.update`."""
-        gradient.add_(weight * by["weight_decay"])
+        gradient = gradient + weight * by["weight_decay"]
         kept = slots["momentum_buffer"].mul_(by["momentum"]).add_(gradient)
         step = gradient.add_(kept * by["momentum"]) if self.nesterov else kept
         weight.sub_(step * by["lr"])
@@ -129,7 +129,7 @@ class RMSprop(Rule):
 
     def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
         """See `Rule.update`."""
-        gradient.add_(weight * by["weight_decay"])
+        gradient = gradient + weight * by["weight_decay"]
         square = slots["square_avg"].mul_(by["alpha"]).add_(gradient.square() * (1 - by["alpha"]))
         kept = slots["momentum_buffer"].mul_(by["momentum"]).add_(gradient.div_(square.sqrt().add_(by["eps"])))
         weight.sub_(kept * by["lr"])
@@ -151,8 +151,8 @@ class _Moments(Rule):
 
     def _moved(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
         first = slots["exp_avg"].lerp_(gradient, 1 - by["beta1"])
-        second = slots["exp_avg_sq"].mul_(by["beta2"]).add_(gradient.square_().mul_(1 - by["beta2"]))
-        below = gradient.copy_(second).sqrt_().mul_(by["root"]).add_(by["eps"])
+        second = slots["exp_avg_sq"].mul_(by["beta2"]).add_(gradient.square().mul_(1 - by["beta2"]))
+        below = second.sqrt().mul_(by["root"]).add_(by["eps"])
         weight.sub_(below.reciprocal_().mul_(first).mul_(by["size"]))
 
 
@@ -169,8 +169,7 @@ class Adam(_Moments):
 
     def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
         """See `Rule.update`."""
-        gradient.addcmul_(weight, by["weight_decay"])
-        self._moved(weight, gradient, slots, by)
+        self._moved(weight, torch.addcmul(gradient, weight, by["weight_decay"]), slots, by)
 
     def native(self, weights: Sequence[nn.Parameter], numbers: Mapping[str, float]) -> torch.optim.Optimizer:
         """See `Rule.native`."""

@@ -37,7 +37,7 @@ def probed(program: Program, members: Members, plan: Plan, how: str, reached: se
     """Computes one gradient for one member, and for two together, and throws it away.
 
     Args:
-        program: What a member computes. It learns whether it needs `Aids`.
+        program: What a member computes. It learns whether it needs `Aids`, and which weights no gradient reaches.
         members: The stack.
         plan: What is to be trained.
         how: How; what is never batched need not be.
@@ -72,11 +72,12 @@ def _gradients(program: Program, members: Members, plan: Plan, size: int, *, bat
     if not plan.shared:
         batch = tuple(part[:size] for part in batch)
     hparams = {name: column[:size] for name, column in plan.hparams.items()}
+    attributes = {path: column[:size] for path, column in plan.attributes.items()}
     mask = None if plan.mask is None else plan.mask[:size]
     keys = plan.keys[0, :size]
     if batched:
         dims = (0, 0, None if plan.shared else 0, 0, 0, None if mask is None else 0)
-        torch.vmap(program.gradients, in_dims=dims, randomness="different")(few.weights, few.fixed, batch, hparams, keys, mask)
+        torch.vmap(program.gradients, in_dims=dims, randomness="different")(few.weights, few.fixed | attributes, batch, hparams, keys, mask)
         return
 
     def first(part: Tensor) -> Tensor:
@@ -85,7 +86,8 @@ def _gradients(program: Program, members: Members, plan: Plan, size: int, *, bat
     one = few.map(first)
     batch = batch if plan.shared else tuple(map(first, batch))
     numbers = {name: column[0] for name, column in hparams.items()}
-    program.gradients(one.weights, one.fixed, batch, numbers, keys[0], None if mask is None else mask[0])
+    told = one.fixed | {path: column[0] for path, column in attributes.items()}
+    program.idle = program.unreached(one.weights, told, batch, numbers, keys[0], None if mask is None else mask[0])
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, final
 
 import torch
@@ -26,17 +26,30 @@ Attributes = Mapping[str, str | Sequence[str]]
 """Hyperparameter -> attributes of the module that it sets, e.g. ``{"dropout": "3.p"}``."""
 
 
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
+
+
 class _Judged(nn.Module):
     """The module inside what is computed from it, so that its tensors can be replaced by `functional_call`."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.recurrent = any(isinstance(part, nn.RNNBase) for part in model.modules())
 
     def forward(self, function: Loss, batch: Any, hparams: Mapping[str, Any], key: Tensor) -> Any:
-        # The other kernels of attention have no batching rule on a CPU, and would run member by member.
-        plain = sdpa_kernel(SDPBackend.MATH) if key.device.type == "cpu" else nullcontext()
-        with plain, Aids(key):
+        # The other kernels of attention and of recurrent layers have no batching rule on a CPU, and would run member by member.
+        cpu = key.device.type == "cpu"
+        attention = sdpa_kernel(SDPBackend.MATH) if cpu else nullcontext()
+        recurrence = _without_onednn() if cpu and self.recurrent else nullcontext()
+        with attention, recurrence, Aids(key):
             return function(self.model, batch, hparams)
 
 
@@ -71,6 +84,8 @@ class Program:
 
     Attributes:
         aided: Whether a forward pass asks `Aids` for anything; false spares loops a detour at every operation.
+        idle: What is trained in name, but never reached by a gradient: such weights stay what they are, as with `torch.optim`.
+        attributes: Path of each attribute that a hyperparameter sets -> (that hyperparameter, what the module says itself).
 
     Raises:
         SettingsError: If an attribute is not there or not a number, or the module has nothing to train.
@@ -79,6 +94,7 @@ class Program:
     def __init__(self, build: Callable[[], nn.Module], loss: Loss, attributes: Attributes) -> None:
         self._build, self.loss = build, loss
         self.aided = True
+        self.idle: frozenset[str] = frozenset()
         with torch.random.fork_rng(devices=[]):
             module = build()
         if not isinstance(module, nn.Module):
@@ -92,9 +108,8 @@ class Program:
         places = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
         first = {id(tensor): name for name, tensor in reversed([*module.named_parameters(), *module.named_buffers()])}
         self.aliases = {name: first[id(tensor)] for name, tensor in places.items() if name in self.saved and name != first[id(tensor)]}
-        self.bound = {path: name for name, paths in attributes.items() for path in ([paths] if isinstance(paths, str) else paths)}
-        for path in self.bound:
-            _make_buffer(module, path)
+        bound = {path: name for name, paths in attributes.items() for path in ([paths] if isinstance(paths, str) else paths)}
+        self.attributes = {path: (name, _made_buffer(module, path)) for path, name in bound.items()}
         self._judged = _Judged(module)
 
     @property
@@ -121,7 +136,7 @@ class Program:
 
         Args:
             weights: What is trained.
-            fixed: Everything else.
+            fixed: Everything else, attributes included.
             batch: The batch.
             hparams: A number each.
             key: ``int64[]``; what noise depends on.
@@ -136,23 +151,29 @@ class Program:
         (gradient, (loss, kept)) = grad_and_value(value, has_aux=True)(weights)
         return gradient, loss, kept
 
+    def unreached(self, weights: Tensors, fixed: Tensors, batch: Any, hparams: Tensors, key: Tensor, mask: Tensor | None) -> frozenset[str]:
+        """Returns which weights the loss does not depend on; arguments as for `gradients`."""
+        leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
+        kept = {name: fixed[name].clone() for name in self.buffers}
+        loss = averaged(self._called(self.loss, leaves | fixed | kept, batch, hparams, key), mask)
+        gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        return frozenset(name for name, gradient in zip(leaves, gradients, strict=True) if gradient is None)
+
     def judged(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors) -> Tensor:
         """Returns what a function says about one member; the module is in evaluation mode by then."""
         key = torch.zeros((), dtype=torch.int64, device=next(iter(tensors.values())).device)  # nothing is random now
         return self._called(function, tensors, batch, hparams, key)  # type: ignore[no-any-return]
 
     def _called(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors, key: Tensor) -> Any:
-        replaced = {f"model.{name}": tensor for name, tensor in tensors.items()}
-        replaced |= {f"model.{path}": hparams[name] for path, name in self.bound.items()}
-        return functional_call(self._judged, replaced, (function, batch, hparams, key))
+        return functional_call(self._judged, {f"model.{name}": tensor for name, tensor in tensors.items()}, (function, batch, hparams, key))
 
     def state_dict(self, tensors: Tensors) -> Tensors:
         """Returns tensors as the module's own ``state_dict`` names them; what it leaves out is left out."""
         return {name: tensors[self.aliases.get(name, name)] for name in self.saved}
 
 
-def _make_buffer(module: nn.Module, path: str) -> None:
-    """Makes an attribute something that `functional_call` can replace."""
+def _made_buffer(module: nn.Module, path: str) -> float:
+    """Makes an attribute something that `functional_call` can replace, and returns what it was."""
     home, _, name = path.rpartition(".")
     try:
         owner = module.get_submodule(home)
@@ -163,3 +184,4 @@ def _make_buffer(module: nn.Module, path: str) -> None:
         raise SettingsError(f"attributes: {path!r} is {value!r}; only a number can be set to a hyperparameter")
     delattr(owner, name)
     owner.register_buffer(name, torch.tensor(float(value)), persistent=False)
+    return float(value)

@@ -149,7 +149,7 @@ class Supervised(VectorTask[Members]):
                 state = self.scatter(state, rows, self.fit(self.gather(state, rows), intervals.rows(rows)))
             return state
         self.program.module.train()
-        plan = self._plan(intervals, next(iter(state.weights.values())).dtype)
+        plan = self._plan(intervals, _dtype(state))
         if not self._probed:
             probed(self.program, state, plan, self.how, set(self._reached(intervals)))
             self._probed = True
@@ -162,8 +162,8 @@ class Supervised(VectorTask[Members]):
         """Judges all members on the same samples; see `VectorTask.evaluate`."""
         program = self.program
         program.module.eval()
-        hparams = self._numbers(intervals, next(iter(state.weights.values())).dtype)
-        tensors = state.weights | state.fixed
+        hparams = self._numbers(intervals, _dtype(state))
+        tensors = state.weights | state.fixed | self._attributes_of(intervals, _dtype(state))
         total = torch.zeros(len(intervals), dtype=torch.float64, device=self.device)
         samples = len(self._test[0])
 
@@ -240,19 +240,16 @@ class Supervised(VectorTask[Members]):
 
     def _plan(self, intervals: Intervals, dtype: torch.dtype) -> Plan:
         steps, hparams = intervals.steps, self._numbers(intervals, dtype)
-        exact = {
-            name: torch.from_numpy(intervals.hparams[name].astype(np.float64))
-            if name in intervals.hparams
-            else torch.full((len(intervals),), float(getattr(self.rule, name)), dtype=torch.float64)
-            for name in self.rule.hyperparameters()
-        }
+        exact = {name: torch.from_numpy(_filled(intervals, name, getattr(self.rule, name))) for name in self.rule.hyperparameters()}
+        precise = torch.promote_types(dtype, torch.float32)  # of half precision, 0.999 is 1
         count = torch.from_numpy(intervals.start)
         ages = count + torch.arange(1, steps + 1)[:, None]
         keys = mixed(mixed(torch.from_numpy(intervals.seeds)) ^ mixed(ages))
         common: dict[str, Any] = {
             "hparams": hparams,
-            "numbers": self._on(exact, dtype),
-            "scalars": self._on(self.rule.scalars(exact, ages.to(torch.float64)), dtype),
+            "attributes": self._attributes_of(intervals, dtype),
+            "numbers": self._on(exact, precise),
+            "scalars": self._on(self.rule.scalars(exact, ages.to(torch.float64)), precise),
             "keys": keys.to(self.device),
             "count": count,
         }
@@ -268,11 +265,20 @@ class Supervised(VectorTask[Members]):
                 raise SettingsError(f"{name}: got {column[0]!r}; what differs between members of one program must be a number")
         return {name: torch.from_numpy(column.astype(np.float64)).to(self.device, dtype) for name, column in intervals.hparams.items()}
 
+    def _attributes_of(self, intervals: Intervals, dtype: torch.dtype) -> dict[str, Tensor]:
+        """What each attribute of the module is for each member: what the module says itself, where the hyperparameter is not active."""
+        columns = {
+            path: torch.from_numpy(_filled(intervals, name, own))
+            for path, (name, own) in self.program.attributes.items()
+            if name in intervals.hparams
+        }
+        return self._on(columns, dtype)
+
     def _mask(self, intervals: Intervals, dtype: torch.dtype) -> Tensor | None:
-        sizes = intervals.hparams.get(_BATCH_SIZE)
-        if sizes is None:
+        if _BATCH_SIZE not in intervals.hparams:
             return None
         assert isinstance(self._batches, Sampled)
+        sizes = _filled(intervals, _BATCH_SIZE, self._batches.size)
         if not (sizes.min() >= 1 and sizes.max() <= self._batches.size):
             raise SettingsError(
                 f"batch_size: got {int(sizes.min())} to {int(sizes.max())} as hyperparameters; they must be between 1 and the task's own "
@@ -287,6 +293,17 @@ class Supervised(VectorTask[Members]):
         if isinstance(self._batches, Sampled):
             places.add(_BATCH_SIZE)
         return [name for name in intervals.hparams if name in places]
+
+
+def _dtype(members: Members) -> torch.dtype:
+    return next(iter(members.weights.values())).dtype
+
+
+def _filled(intervals: Intervals, name: str, otherwise: float) -> NDArray[np.float64]:
+    """A column of hyperparameters, with what holds where it is not tuned, or a conditional one not active."""
+    column = intervals.hparams.get(name)
+    given = np.full(len(intervals), np.nan) if column is None else column.astype(np.float64)
+    return np.where(np.isnan(given), otherwise, given)
 
 
 def _row(part: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:

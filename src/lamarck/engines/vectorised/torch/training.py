@@ -14,7 +14,7 @@ from lamarck.engines.vectorised.torch.aids import Aids
 from lamarck.engines.vectorised.torch.optimizers import Rule
 from lamarck.engines.vectorised.torch.program import Program, Tensors, averaged
 
-__all__ = ["Members", "Plan", "Way", "Ways"]
+__all__ = ["CompilingFailed", "Members", "Plan", "Way", "Ways"]
 
 Way = Callable[["Members", "Plan"], None]
 """Trains all steps of a plan, in place."""
@@ -71,7 +71,8 @@ class Plan:
         chosen: ``int64[steps, n, batch]`` or ``[steps, batch]``: rows of `samples`, instead of `batches`.
         samples: What is chosen from.
         shared: Whether all members see the same batch.
-        hparams: ``[n]`` each: what the loss and the module are told.
+        hparams: ``[n]`` each: what the loss is told; NaN where a conditional one is not active.
+        attributes: ``[n]`` each: what the module is told, by the path of the attribute.
         numbers: ``[n]`` each: hyperparameters of the optimizer, by its own names.
         scalars: ``[steps, n]`` each: what it needs besides.
         keys: ``int64[steps, n]``: what noise depends on.
@@ -84,6 +85,7 @@ class Plan:
     samples: tuple[Tensor, ...] = ()
     shared: bool
     hparams: Tensors
+    attributes: Tensors
     numbers: Tensors
     scalars: Tensors
     keys: Tensor
@@ -112,6 +114,7 @@ class Plan:
             batches=tuple(tuple(part[start:stop] for part in batch) for batch in self.batches) if own else self.batches,
             chosen=self.chosen[:, start:stop] if own and self.chosen is not None else self.chosen,
             hparams={name: column[start:stop] for name, column in self.hparams.items()},
+            attributes={path: column[start:stop] for path, column in self.attributes.items()},
             numbers={name: column[start:stop] for name, column in self.numbers.items()},
             scalars={name: column[:, start:stop] for name, column in self.scalars.items()},
             keys=self.keys[:, start:stop],
@@ -122,6 +125,10 @@ class Plan:
     def batch(self, step: int) -> tuple[Tensor, ...]:
         """Returns what everybody sees in a step."""
         return self.batches[step] if self.chosen is None else tuple(samples[self.chosen[step]] for samples in self.samples)
+
+
+class CompilingFailed(RuntimeError):
+    """What is to be trained cannot be compiled here; nothing was trained."""
 
 
 @final
@@ -136,6 +143,7 @@ class Ways:
     def __init__(self, program: Program, rule: Rule) -> None:
         self._program, self._rule = program, rule
         self._compiled: Callable[..., None] | None = None
+        self._ready: set[int] = set()
         self.unrolled = 4 if len(program.trained) <= 8 else 1
         """Steps in one compiled call. Fusing steps saves launches; compiling takes as many times longer."""
 
@@ -144,16 +152,24 @@ class Ways:
         self._advance(members.weights, members.fixed, members.slots, plan)
 
     def compiled(self, members: Members, plan: Plan) -> None:
-        """Forward, backward and optimizer of a tile of members in one compiled function of some steps; steps left over are batched."""
-        if self._compiled is None:
-            self._compiled = torch.compile(self._flat, dynamic=False)
+        """Forward, backward and optimizer of a tile of members in one compiled function of some steps; steps left over are batched.
+
+        Raises:
+            CompilingFailed: If it cannot be compiled; nothing was trained.
+        """
         whole = len(plan) - len(plan) % self.unrolled
-        for start, stop in _stretches(len(members), self.tile(members)):
+        tiles = list(_stretches(len(members), self.tile(members))) if whole else []
+        for start, stop in tiles:
+            if stop - start not in self._ready:  # tried on a copy first, so that whatever goes wrong in compiling changes nothing
+                try:
+                    self._run(members.rows(start, stop).map(Tensor.clone), plan.rows(start, stop).part(0, self.unrolled))
+                except Exception as error:
+                    raise CompilingFailed(str(error).split("\n", 1)[0]) from error
+                self._ready.add(stop - start)
+        for start, stop in tiles:
             few, theirs = members.rows(start, stop), plan.rows(start, stop)
             for step in range(0, whole, self.unrolled):
-                part = theirs.part(step, step + self.unrolled)
-                with torch.no_grad():
-                    self._compiled(few.weights, few.fixed, dict(few.slots), {f.name: getattr(part, f.name) for f in fields(part)})
+                self._run(few, theirs.part(step, step + self.unrolled))
         if whole < len(plan):
             self.batched(members, plan.part(whole, len(plan)))
 
@@ -170,6 +186,12 @@ class Ways:
         each = sum(weight[0].nbytes for weight in weights) * (2 + len(members.slots))
         return max(1, _TILE // each)
 
+    def _run(self, members: Members, plan: Plan) -> None:
+        if self._compiled is None:
+            self._compiled = torch.compile(self._flat, dynamic=False)
+        with torch.no_grad():
+            self._compiled(members.weights, members.fixed, dict(members.slots), {f.name: getattr(plan, f.name) for f in fields(plan)})
+
     def _flat(self, weights: Tensors, fixed: Tensors, slots: Mapping[str, Tensors], plan: Mapping[str, Any]) -> None:
         self._advance(weights, fixed, slots, Plan(**plan))
 
@@ -177,25 +199,25 @@ class Ways:
         dims = (0, 0, None if plan.shared else 0, 0, 0, None if plan.mask is None else 0)
         gradients = torch.vmap(self._program.gradients, in_dims=dims, randomness="different")
         for step in range(len(plan)):
-            gradient, _, kept = gradients(weights, fixed, plan.batch(step), plan.hparams, plan.keys[step], plan.mask)
+            told = fixed | plan.attributes
+            gradient, _, kept = gradients(weights, told, plan.batch(step), plan.hparams, plan.keys[step], plan.mask)
             for name, buffer in kept.items():
                 fixed[name].copy_(buffer)
             by = self._numbers(plan, step)
             for name, weight in weights.items():
-                shape = (-1,) + (1,) * (weight.ndim - 1)
-                self._rule.update(
-                    weight,
-                    gradient.pop(name),
-                    {slot: part[name] for slot, part in slots.items()},
-                    {key: number.view(shape) for key, number in by.items()},
-                )
+                given = gradient.pop(name)
+                if name not in self._program.idle:
+                    shape = (-1,) + (1,) * (weight.ndim - 1)
+                    numbers = {key: number.view(shape) for key, number in by.items()}
+                    _moved(self._rule, weight, given, {slot: part[name] for slot, part in slots.items()}, numbers)
 
     def _numbers(self, plan: Plan, step: int) -> Tensors:
         return plan.numbers | {name: column[step] for name, column in plan.scalars.items()}
 
     def _alone(self, row: int, member: Members, plan: Plan) -> None:
         program = self._program
-        module = _filled(copy.deepcopy(program.module), program, member, {name: column[row] for name, column in plan.hparams.items()})
+        attributes = {path: column[row] for path, column in plan.attributes.items()}
+        module = _filled(copy.deepcopy(program.module), program, member, attributes)
         weights = dict(module.named_parameters())
         trained = [weights[name] for name in program.trained]
         hparams = {name: column[row] for name, column in plan.hparams.items()}
@@ -235,7 +257,7 @@ class Ways:
         for index, name in enumerate(self._program.trained):
             gradient = trained[index].grad
             if gradient is not None:
-                self._rule.update(trained[index], gradient, {slot: part[name] for slot, part in member.slots.items()}, by)
+                _moved(self._rule, trained[index], gradient, {slot: part[name] for slot, part in member.slots.items()}, by)
 
 
 def _stretches(length: int, most: int) -> Iterator[tuple[int, int]]:
@@ -245,7 +267,20 @@ def _stretches(length: int, most: int) -> Iterator[tuple[int, int]]:
         yield length * i // number, length * (i + 1) // number
 
 
-def _filled(module: nn.Module, program: Program, member: Members, hparams: Tensors) -> nn.Module:
+def _moved(rule: Rule, weight: Tensor, gradient: Tensor, slots: Tensors, by: Tensors) -> None:
+    """Takes a step. Of half precision it is computed in single: 1 - beta2 is smaller than what half precision tells from nothing."""
+    if weight.dtype not in (torch.float16, torch.bfloat16):
+        rule.update(weight, gradient, slots, by)
+        return
+    precise = {slot: part.float() for slot, part in slots.items()}
+    moved = weight.float()
+    rule.update(moved, gradient.float(), precise, by)
+    weight.copy_(moved)
+    for slot, part in slots.items():
+        part.copy_(precise[slot])
+
+
+def _filled(module: nn.Module, program: Program, member: Members, attributes: Tensors) -> nn.Module:
     """Puts rows of a stack in the place of a module's tensors, so that training the module trains the rows."""
     tensors = member.weights | member.fixed
     parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
@@ -254,6 +289,6 @@ def _filled(module: nn.Module, program: Program, member: Members, hparams: Tenso
             parameters[name].data = tensors[name]
         else:
             buffers[name].data = tensors[name]
-    for path, name in program.bound.items():
-        buffers[path].data = hparams[name]
+    for path, value in attributes.items():
+        buffers[path].data = value
     return module
