@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -584,3 +585,25 @@ def test_what_is_written_beside_a_journal_belongs_to_one_run(done, tmp_path, cap
     for words in (["train.db"], ["train.db", "--name", "second"], ["lr0.1"]):
         assert main(["report", *words]) == 0
     assert sorted(path.name for path in tmp_path.glob("*.html")) == ["lr0.1.html", "train.html", "train.second.html"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["plot", "train.db"], ["animate", "train.db", "--frames", "2"], ["compare", "train.db"], ["report", "train.db"], ["fetch", "train.db"]],
+)
+def test_where_nothing_can_be_written_that_is_said_in_a_line(words, done, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    ending = {"animate": ".gif", "compare": ".png"}.get(words[0], "")
+    assert main([*words, "-o", f"file/out{ending}"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert re.search(r"^lamarck: .*file.*(Not a directory|File exists|cannot be written).*;", err)
+
+
+def test_a_full_disk_is_said_in_a_line(done, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as it comes when a file is closed, without a name
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    assert main(["plot", "train.db"]) == 2
+    assert capsys.readouterr().err.startswith("lamarck: No space left on device; make room")

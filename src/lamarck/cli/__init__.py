@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,9 @@ from collections.abc import Sequence
 from lamarck._errors import LamarckError, require
 
 __all__ = ["main"]
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""What a disk says when it cannot go on, without always naming the file."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,3 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough, as in `lamarck show run.db | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.filename is None and error.errno not in _DISK:
+            raise
+        where = "" if error.filename is None else f"{error.filename!r}: "
+        print(f"lamarck: {where}{error.strerror}; make room, check who may write there, or give another path", file=sys.stderr)
+        return 2

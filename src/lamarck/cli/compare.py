@@ -22,7 +22,8 @@ __all__ = ["EXAMPLES", "compare"]
 EXAMPLES = """Examples:
 
   lamarck compare pbt.db random.db
-  lamarck compare --group pbt='runs/pbt-*.db' --group random='runs/random-*.db' -o methods.png
+  lamarck compare --group pbt='runs/pbt-*.db' \\
+      --group random='runs/random-*.db' -o methods.png
   lamarck compare pbt.db random.db --json > methods.json
 """
 
