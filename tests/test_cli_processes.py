@@ -285,6 +285,12 @@ def test_what_training_prints_is_not_garbled():
 # ---- the rest ----------------------------------------------------------------------------------------------------------------------------
 
 
+def test_where_the_terminal_knows_ascii_alone_there_are_no_stars():
+    subprocess.run(RUN, check=True, capture_output=True)
+    done = subprocess.run([*LAMARCK, "show", "train.db"], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, check=True)
+    assert b"?" in done.stdout
+
+
 def test_a_reader_that_has_seen_enough_ends_it_quietly():
     subprocess.run(RUN, check=True, capture_output=True)
     shell = f"{sys.executable} -m lamarck show train.db | exec 0<&-; echo ${{PIPESTATUS[0]}}"

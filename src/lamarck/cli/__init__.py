@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0.1.0
         0
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # stars and sparklines, where the terminal's encoding has none
     try:
         require("cyclopts", "cli", "The lamarck command")
         require("rich", "cli", "The lamarck command")

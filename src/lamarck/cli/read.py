@@ -73,6 +73,6 @@ def read_runs(journal: Path) -> list[History]:
 
 def _opened(journal: Path) -> Journal:
     if not journal.is_file():
-        near = ", ".join(repr(str(path)) for path in sorted(journal.parent.glob("*.db"))[:5])
+        near = ", ".join(repr(str(path)) for path in [path for path in sorted(journal.parent.glob("*.db")) if path.is_file()][:5])
         raise SettingsError(f"there is no journal {str(journal)!r}; " + (f"here are {near}" if near else "`lamarck run` begins one"))
     return open_journal(journal, readonly=True)

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.connection import Connection
@@ -236,9 +236,10 @@ class _Pool:
         ready = [living[pipe] for pipe in connection.wait(list(living), timeout)]  # type: ignore[index]
         with self.coordinator.batch() as self.answers:  # whoever speaks now is heard with one flush of the journal
             for slot in ready:
-                try:
+                data: bytes | None = None
+                with suppress(EOFError, OSError):
                     data = slot.pipe.recv_bytes()  # type: ignore[union-attr]
-                except (EOFError, OSError):
+                if data is None:
                     self._died(slot, "lost")
                 else:
                     self._heard(slot, data)
