@@ -52,6 +52,22 @@ def broken(worker):
         nobody_defined_this
 """
 
+TASK = """
+import torch
+import lamarck as lk
+
+space = lk.Space(lr=lk.Float(1e-3, 1.0, log=True))
+
+def loss(model, batch, hparams):
+    return (model(batch[0]) - batch[1]).square().mean()
+
+def model():
+    return torch.nn.Linear(1, 1)
+
+data = torch.ones(8, 1), torch.ones(8, 1)
+train = lk.Supervised(model, loss, train=data, test=data, optimizer="sgd")
+"""
+
 MODULE = [sys.executable, "-m", "lamarck"]
 SCRIPT = [str(Path(sys.executable).parent / "lamarck")]
 RUN = ["run", "train.py:train", "-n", "4", "--interval", "5", "--generations", "8"]
@@ -188,6 +204,20 @@ def test_ctrl_c_lets_intervals_finish_and_says_how_to_go_on():
     *_, stopping, last = filter(None, err.splitlines())
     assert stopping.endswith("interval(s) in progress are reported; Ctrl-C again stops at once")
     assert last == f"stopped after {reported()} of 32 intervals; go on with: lamarck resume train.db"
+    assert gone(process.pid)
+
+
+@pytest.mark.parametrize("engine", ["processes", "vectorised"])
+def test_ctrl_c_while_workers_start(engine, tmp_path):
+    (tmp_path / "task.py").write_text(TASK)
+    process = begin([*MODULE, RUN[0], "task.py:train", *RUN[2:], "--engine", engine, "--workers", "2"])
+    until(Path("train.db").exists, process)
+    time.sleep(0.3)  # the server that workers are forked from imports PyTorch now
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "stopped after 0 of 32 intervals; go on with: lamarck resume train.db"
     assert gone(process.pid)
 
 

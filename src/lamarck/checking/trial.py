@@ -22,7 +22,7 @@ from lamarck._errors import CheckpointError, TrainingError
 from lamarck.checking.states import Difference, differences
 from lamarck.checking.watch import Look, look, user_frames
 from lamarck.checkpoints import Checkpoints, open_checkpoints
-from lamarck.engines._start import die_with_parent
+from lamarck.engines._start import die_with_parent, fork_server
 from lamarck.training import Worker, seed_everything
 from lamarck.types import Failure, Interval, Key, Report
 
@@ -30,8 +30,6 @@ __all__ = ["Done", "Job", "Outcome", "Probe", "Trouble", "attempt"]
 
 _PROBE = 999_999
 """Member under whose name the probe saves, so that the bytes are written although the same state is there already."""
-_TORCH = ("torch", "torch._dynamo")
-"""What the fork server imports once. The first optimizer in a process imports the second one, which takes as long as PyTorch itself."""
 
 
 @final
@@ -142,9 +140,7 @@ def attempt(job: Job, method: Literal["forkserver", "spawn"]) -> Outcome:
         method: How the process starts: ``"forkserver"`` has PyTorch imported already, if this process has; ``"spawn"`` is a new interpreter in
             everything, as after a night. Where there is no fork server, everything is spawned.
     """
-    context = multiprocessing.get_context(method if method in multiprocessing.get_all_start_methods() else "spawn")
-    if method == "forkserver":
-        context.set_forkserver_preload(["lamarck.checking.trial", *(_TORCH if "torch" in sys.modules else ())])
+    context = fork_server("lamarck.checking.trial") if method == "forkserver" else multiprocessing.get_context("spawn")
     mine, theirs = multiprocessing.Pipe(duplex=False)
     # Not a daemon: those may not have children, and data loaders have.
     process = context.Process(target=_child, args=(theirs, job), name="lamarck-check")  # type: ignore[attr-defined]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Sequence
-from multiprocessing import connection, parent_process
+from multiprocessing import connection, forkserver, parent_process, resource_tracker
 from multiprocessing.context import BaseContext
 
 __all__ = ["die_with_parent", "fork_server", "limit_threads"]
@@ -25,6 +26,13 @@ def fork_server(module: str, preload: Sequence[str] | None = None) -> BaseContex
     # The first optimizer of a process imports torch._dynamo, which takes longer than the rest of a worker's start.
     torch = ["torch", "torch._dynamo"] if "torch" in sys.modules else []
     context.set_forkserver_preload([module, *(torch if preload is None else preload)])
+    resource_tracker.ensure_running()  # which would unblock the signal in what follows
+    # A Ctrl-C would end the server while it imports, which takes seconds; later it ignores it. What is blocked here is blocked there.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
 
 

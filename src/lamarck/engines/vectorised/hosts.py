@@ -112,11 +112,12 @@ class _Process:
     def _running(self) -> Connection:
         if self._pipe is None:
             context = fork_server("lamarck.engines.vectorised.hosts")
-            self._pipe, theirs = context.Pipe()
+            ours, theirs = context.Pipe()
             arguments = (theirs, self._theirs, self._task, self._stacks)
-            self._process = context.Process(target=_serve, args=arguments, daemon=True)  # type: ignore[attr-defined]
-            self._process.start()
+            process = context.Process(target=_serve, args=arguments, daemon=True)  # type: ignore[attr-defined]
+            process.start()
             theirs.close()
+            self._pipe, self._process = ours, process  # not before: what a Ctrl-C kept from starting cannot be ended
         return self._pipe
 
     def _answer(self, wanted: _Pending) -> Any:
