@@ -1,0 +1,187 @@
+"""What the benchmark of populations measures in processes of one thread each: time, memory, and what the machine can do."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.profiler import ProfilerActivity, profile
+
+import lamarck as lk
+from _networks import BATCH, NETWORKS, digits, loops
+from lamarck.engines.vectorised.torch.training import Ways
+
+__all__ = ["CORES", "INTERVAL", "WAYS", "Workers", "intervals", "rate", "task"]
+
+CORES = len(os.sched_getaffinity(0))
+INTERVAL = 100
+"""Steps of an interval, which is what is measured."""
+SECONDS = 10.0
+"""What would take longer than about this is measured with fewer steps, at least `LEAST`."""
+LEAST = 20
+WAYS = ("batched", "compiled", "looped")
+
+
+def _loss(model: Any, batch: Any, hparams: Any) -> Tensor:
+    return functional.cross_entropy(model(batch[0]), batch[1])
+
+
+def task(network: str, how: str) -> lk.Supervised:
+    x, y = digits()
+    return lk.Supervised(NETWORKS[network].build, _loss, train=(x, y), test=(x, y), batch_size=BATCH, how=how)  # type: ignore[arg-type]
+
+
+def intervals(members: int, steps: int) -> lk.Intervals:
+    return lk.Intervals(
+        members=np.arange(members),
+        generations=np.zeros(members, dtype=np.int64),
+        hparams={
+            "lr": np.geomspace(1e-4, 1e-2, members),
+            "weight_decay": np.geomspace(1e-4, 1e-2, members),
+            "beta1": np.linspace(0.8, 0.95, members),
+        },
+        start=np.zeros(members, dtype=np.int64),
+        steps=steps,
+        seeds=np.arange(members) + 1,
+    )
+
+
+# ---- in the processes -----------------------------------------------------------------------------------------------------------------------
+
+
+def _stack(network: str, members: int, way: str) -> Callable[[int], None]:
+    trained = task(network, way)
+    state = trained.init(np.arange(members))
+
+    def train(steps: int) -> None:
+        trained.fit(state, intervals(members, steps))
+
+    return train
+
+
+def _chosen(network: str, members: int, steps: int) -> str:
+    """Returns which way the engine takes, if it has so many steps to go."""
+    trained = task(network, "auto")
+    trained.expect(steps)
+    state = trained.init(np.arange(members))
+    trained.fit(state, intervals(members, 60))  # it tries each way for a few steps
+    return trained.choice.fastest(members) or "looped"  # a member alone is never batched, so that it becomes the same to the last bit
+
+
+def _roof() -> tuple[float, float]:
+    """Floating point operations per second of a matrix product, and bytes per second of a copy, of one process."""
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    source, target = torch.randn(1 << 24), torch.empty(1 << 24)
+    best = [float("inf"), float("inf")]
+    for _ in range(5):
+        for index, work in enumerate((partial(torch.mm, a, b), partial(Tensor.copy_, target, source))):
+            began = time.perf_counter()
+            work()
+            best[index] = min(best[index], time.perf_counter() - began)
+    return 2 * 1024**3 / best[0], 2 * source.nbytes / best[1]
+
+
+def _peak(work: Callable[[], object]) -> int:
+    """Returns the most bytes that PyTorch's allocator had given out at once above what it had before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        work()
+    changes: list[tuple[int, int]] = []
+    waiting = list(profiled.profiler.kineto_results.experimental_event_tree())
+    while waiting:
+        event = waiting.pop()
+        waiting.extend(event.children)
+        if event.tag.name == "Allocation":
+            changes.append((event.start_time_ns, event.extra_fields.alloc_size))
+    now = most = 0
+    for _, change in sorted(changes):
+        now += change
+        most = max(most, now)
+    return most
+
+
+def _memory(network: str, members: int, way: str) -> dict[str, float]:
+    """Bytes at the peak of a step, and what is to be expected: state of all members, and activations of those who train at once."""
+    weights = sum(weight.nbytes for weight in NETWORKS[network].build().parameters())
+    plain = loops(network, 1, fused=True)
+    plain(2)
+    activations = _peak(lambda: plain(1))  # the gradients are there from the step before
+    trained = task(network, way)
+    state = trained.init(np.arange(members))
+    trained.fit(state, intervals(members, 4))
+    rest = sum(tensor.nbytes for tensor in state.tensors())
+    peak = rest + _peak(lambda: trained.fit(state, intervals(members, 4)))
+    at_once = {"batched": members, "compiled": min(members, Ways(trained.program, trained.rule).tile(state)), "looped": 1}[way]
+    process = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"peak": peak, "state": 4 * weights * members, "activations": activations * at_once, "process": process}
+
+
+def _serve(pipe: Connection) -> None:
+    torch.set_num_threads(1)
+    made: Callable[[int], None] | None = None
+    while True:
+        kind, *arguments = pipe.recv()
+        began, spent = time.perf_counter(), time.process_time()
+        answer: Any = None
+        if kind == "make":
+            network, members, how = arguments
+            made = loops(network, members, fused=how == "fused") if how in ("plain", "fused") else _stack(network, members, how)
+            made(4)
+        elif kind == "run":
+            assert made is not None
+            made(arguments[0])
+        else:
+            asked: dict[str, Callable[..., Any]] = {"roof": _roof, "memory": _memory, "chosen": _chosen}
+            answer = asked[kind](*arguments)
+        pipe.send((answer, time.perf_counter() - began, time.process_time() - spent))
+
+
+class Workers:
+    """Processes of one thread each, that measure together."""
+
+    def __init__(self, number: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipes, self.processes = [], []
+        for _ in range(number):
+            mine, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            process.start()
+            self.pipes.append(mine)
+            self.processes.append(process)
+
+    def __call__(self, number: int, *message: Any) -> list[tuple[Any, float, float]]:
+        for pipe in self.pipes[:number]:
+            pipe.send(message)
+        return [pipe.recv() for pipe in self.pipes[:number]]
+
+    def end(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.join()
+
+
+def rate(workers: Workers, network: str, members: int, how: str, rounds: int) -> dict[str, float]:
+    """Members x steps per second of all processes together, by the clock and by processor time, and the seconds before the first step."""
+    number = 1 if how == "plain" or members < 2 * CORES else CORES
+    share = members // number
+    share = min(share, 16) if how in ("plain", "fused") else share  # loops cost the same for each member
+    begin = max(seconds for _, seconds, _ in workers(number, "make", network, share, how))
+    seconds = max(seconds for _, seconds, _ in workers(number, "run", 8))
+    steps = max(LEAST, min(INTERVAL, int(8 * SECONDS / max(seconds, 1e-6)))) // 4 * 4
+    times = [workers(number, "run", steps) for _ in range(rounds)]
+    return {
+        "rate": statistics.median(number * share * steps / max(seconds for _, seconds, _ in each) for each in times),
+        "rate by processor time": statistics.median(sum(share * steps / spent for _, _, spent in each) for each in times),
+        "begin": begin,
+        "steps": steps,
+    }
