@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal, final
 
 import torch
 
-from lamarck.engines.vectorised.torch.training import CompilingFailed, Members, Plan, Ways
+from lamarck.engines.vectorised.torch.graphs import Graphs
+from lamarck.engines.vectorised.torch.training import CompilingFailed, Members, Plan, Way, Ways
 
 __all__ = ["Choice", "How"]
 
@@ -45,10 +46,14 @@ class Choice:
         how: One of them, or ``"auto"``.
         device: Where the stack is; clocks wait for it.
         steps: How many are to be trained in all, if that is known.
+        graphs: Whether CUDA graphs may be used, on a GPU.
     """
 
-    def __init__(self, ways: Ways, how: How, device: torch.device, steps: int | None = None) -> None:
-        self._ways: Mapping[str, Callable[[Members, Plan], None]] = {"batched": ways.batched, "looped": ways.looped, "compiled": ways.compiled}
+    def __init__(self, ways: Ways, how: How, device: torch.device, steps: int | None = None, *, graphs: bool = True) -> None:
+        together: dict[str, Way] = {"batched": ways.batched, "compiled": ways.compiled}
+        if graphs and device.type == "cuda":
+            together = {name: Graphs(way) for name, way in together.items()}
+        self._ways: Mapping[str, Way] = together | {"looped": ways.looped}
         self._how, self._device, self._unrolled = how, device, ways.unrolled
         self._seconds: dict[tuple[str, int], list[float]] = {}
         self._spent, self._left = 0.0, steps

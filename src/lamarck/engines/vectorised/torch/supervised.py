@@ -56,6 +56,7 @@ class Supervised(VectorTask[Members]):
         shared_batches: Whether all members see the same batches, which makes the first layer cheaper; by default each has an order of its own.
         how: ``"auto"`` measures which way is the fastest: ``"batched"``, ``"compiled"`` (batched, by ``torch.compile``), or ``"looped"`` (one
             member after the other, which works for every module).
+        cuda_graphs: Whether steps may be recorded as CUDA graphs, on a GPU, where that is measured to be faster.
         device: Where members live, if ``train`` is a loader; tensors say it themselves.
 
     Raises:
@@ -87,6 +88,7 @@ class Supervised(VectorTask[Members]):
         batch_size: int = 64,
         shared_batches: bool = False,
         how: How = "auto",
+        cuda_graphs: bool = True,
         device: torch.device | str | None = None,
     ) -> None:
         if how not in ("auto", "batched", "compiled", "looped"):
@@ -105,6 +107,7 @@ class Supervised(VectorTask[Members]):
             self.device = torch.device(device) if device is not None else self._test[0].device
             self._batches = Loaded(train, self.device)
         self.how: How = how
+        self._graphs = cuda_graphs
         self._model, self._loss, self._evaluate, self._attributes = model, loss, evaluate or loss, attributes or {}
         self._program: Program | None = None
         self._choice: Choice | None = None
@@ -127,7 +130,7 @@ class Supervised(VectorTask[Members]):
     def choice(self) -> Choice:
         """What is known about which way is the fastest."""
         if self._choice is None:
-            self._choice = Choice(Ways(self.program, self.rule), self.how, self.device, self._steps)
+            self._choice = Choice(Ways(self.program, self.rule), self.how, self.device, self._steps, graphs=self._graphs)
         return self._choice
 
     # ---- the verbs of a vector task ----------------------------------------------------------------------------------------------------------
