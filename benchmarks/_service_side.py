@@ -22,7 +22,7 @@ from lamarck.server.plan import Plan
 from lamarck.server.serve import listening, serve
 from lamarck.server.service import Service
 
-__all__ = ["PATH", "Population", "Shared"]
+__all__ = ["PATH", "Population", "Shared", "plan"]
 
 PATH = "/v1/runs/main/exchange"
 ANSWER = (
@@ -36,11 +36,15 @@ SPACE = {
 }
 
 
+def plan(members: int) -> Plan:
+    """A run that goes on for as long as it is measured."""
+    return Plan.of({"name": "main", "space": SPACE, "population_size": members, "interval": 1, "generations": 10**6, "max_lead": None})
+
+
 def ours(port: int, members: int, journal: Path) -> None:
     """The service, with its journal on the disk; the weights, which the load only pretends to have, would be elsewhere."""
     service = Service(journal, shared="memory://weights")
-    plan = {"name": "main", "space": SPACE, "population_size": members, "interval": 1, "generations": 10**6, "max_lead": None}
-    asyncio.run(service.create(Plan.of(plan)))
+    asyncio.run(service.create(plan(members)))
     serve(app(service), listening("127.0.0.1", port), stopping=service.stop)
 
 

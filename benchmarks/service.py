@@ -29,7 +29,11 @@ from typing import Any
 import uvloop
 
 from _common import machine, save, table
-from _service_side import PATH, Shared
+from _service_side import PATH, Shared, plan
+from lamarck.checkpoints import MemoryCheckpoints
+from lamarck.coordinator import Coordinator
+from lamarck.journal import MemoryJournal, SqliteJournal
+from lamarck.types import Interval, Report
 
 CLIENTS = (1, 16, 256)
 SIZES = (10, 100, 1000, 10_000)
@@ -152,6 +156,34 @@ def managed(port: int, clients: int, seconds: float) -> float:
     return sum(done) / seconds
 
 
+def alone(folder: Path, clients: int, seconds: float) -> dict[str, float]:
+    """Seconds of a report in what can be measured by itself: deciding, and writing to the disk, in groups of as many as there are clients."""
+    dice, (decided, written, groups) = random.Random(0), (0.0, 0.0, 0)
+    with MemoryJournal() as kept, SqliteJournal(folder / f"{time.monotonic_ns()}.db") as journal:
+        coordinator = Coordinator.start(plan(256).pbt, kept, "main", MemoryCheckpoints())
+        given = {number: coordinator.exchange(number, None) for number in range(clients)}
+        known, after, end = 1 + clients, 0, time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            said = [(number, answer(interval, dice)) for number, interval in given.items() if interval is not None]
+            began = time.perf_counter()
+            with coordinator.batch():
+                for number, report in said:
+                    given[number] = coordinator.exchange(number, report)
+            decided += time.perf_counter() - began
+            events = list(kept.read("main", known))
+            began = time.perf_counter()
+            after = journal.append("main", after, events)
+            written += time.perf_counter() - began
+            known, groups = known + len(events), groups + 1
+    return {"decided": decided / groups / clients, "written": written / groups / clients}
+
+
+def answer(interval: Interval, dice: random.Random) -> Report:
+    """What a client reports."""
+    name = f"{interval.member:04d}-{interval.generation:05d}-0123456789abcdef"
+    return Report(member=interval.member, generation=interval.generation, step=interval.until, value=dice.random(), checkpoint=name)
+
+
 def measure(rounds: int, seconds: float) -> dict[str, list[Any]]:
     """Everything, in turn."""
     Shared.register("population")
@@ -172,6 +204,7 @@ def measure(rounds: int, seconds: float) -> dict[str, list[Any]]:
             with server("echo", folder) as (port, _):
                 found.setdefault("round trip", []).append(asyncio.run(round_trips(port, 0.3)))
             found.setdefault("fsync", []).append(fsyncs(folder, 0.3))
+            found.setdefault("alone", []).append(alone(folder, 16, seconds / 2))
             for size in SIZES:
                 with server("ours", folder, size) as (port, pid):
                     asyncio.run(load(port, 8, 0.5))
@@ -204,11 +237,22 @@ def report(found: dict[str, list[Any]]) -> str:
     def verdict(met: bool) -> str:
         return "met" if met else "missed"
 
+    whole, decided, written = 1 / middle(found, "ours 16", "rate"), middle(found, "alone", "decided"), middle(found, "alone", "written")
+    parts: list[tuple[str, float]] = [
+        ("deciding, the new state, encoding", decided),
+        ("SQLite and the disk", written),
+        ("HTTP, sockets, leases, waiting for clients", whole - decided - written),
+        ("all", whole),
+    ]
+    parts_table = table(["part", "us", "share"], [[name, f"{1e6 * took:.0f}", f"{took / whole:.0%}"] for name, took in parts])
+
     return (
         f"As fast as they can: each client reports again as soon as it is answered.\n\n{load_table}\n\n"
         f"256 clients that train half a second between two reports ({middle(found, 'paced 256', 'rate'):,.0f} reports/s): "
         f"p50 {1e3 * middle(found, 'paced 256', 'p50'):.2f} ms, p99 {1e3 * p99:.2f} ms.\n\n"
         f"Eight clients, as the population grows:\n\n{table(['members', 'durable reports/s', 'processor time of a report, us'], sizes)}\n\n"
+        f"Where the time of a report goes at 16 clients; the first two by themselves, in groups of 16, the third is the rest:\n\n"
+        f"{parts_table}\n\n"
         f"The same machine: a round trip through the loopback {1e6 * middle(found, 'round trip'):.0f} us, 500 bytes appended and fsynced "
         f"{1e6 * middle(found, 'fsync'):.0f} us, a population behind a multiprocessing manager, in memory, 16 clients: "
         f"{middle(found, 'manager 16'):,.0f} reports/s.\n\n"
