@@ -93,7 +93,8 @@ def test_what_workers_usually_say_goes_straight_through(direct_only):
         assert line.say(request("/v1/runs/a/exchange")).hear()[0] == 422
         assert line.say(request(ADDRESS, b"{}")).hear()[0] == 422
         assert line.say(request(f"{ADDRESS}&lease=0-0-0-00000000-a", report(codec.decode(body)))).hear()[0] == 409
-        assert line.say(request(ADDRESS, b"", "Origin: http://elsewhere")).hear()[0] == 403
+        for origin in ("http://elsewhere", "http://[", "null", ""):
+            assert line.say(request(ADDRESS, b"", f"Origin: {origin}")).hear()[0] == 403
         kinds = [json.loads(event)["$type"] for event in service.events("a")]
         assert kinds == ["Started", "Assigned", "Reported", "Assigned", "Reported", "Assigned"]
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from lamarck._errors import LamarckError
-from lamarck.server.exchange import PATH, Reply, asked_in, reply_to
+from lamarck.server.exchange import PATH, Reply, asked_in, plain, reply_to
 from lamarck.server.guard import Door
 from lamarck.server.metrics import Metrics
 from lamarck.server.orders import Order
@@ -90,12 +90,12 @@ class Direct(HttpToolsProtocol):
         if not isinstance(cycle, _Cycle):
             super().on_message_complete()
             return
-        refusal = self._door.refusal(self.scope)
-        if refusal is not None:
-            self._reply(cycle, (refusal.status_code, refusal.raw_headers, bytes(refusal.body)))
-            return
         try:
-            cycle.order = self._service.run(cycle.run).ask(asked_in(cycle.query, cycle.body), partial(self._tell, cycle))
+            refusal = self._door.refusal(self.scope)
+            if refusal is None:
+                cycle.order = self._service.run(cycle.run).ask(asked_in(cycle.query, cycle.body), partial(self._tell, cycle))
+            else:
+                self._reply(cycle, plain(refusal))
         except Exception as error:
             self._tell(cycle, error)
 
@@ -123,8 +123,7 @@ class Direct(HttpToolsProtocol):
     def _tell(self, cycle: _Cycle, result: Any) -> None:
         if isinstance(result, Exception) and not isinstance(result, LamarckError):
             logger.error("an exchange could not be carried out: %s", result, exc_info=result)
-            refusal = problem(500, "ServiceError", "the server made a mistake, which its log describes")
-            self._reply(cycle, (500, refusal.raw_headers, bytes(refusal.body)))
+            self._reply(cycle, plain(problem(500, "ServiceError", "the server made a mistake, which its log describes")))
         else:
             self._reply(cycle, reply_to(result))
 

@@ -11,6 +11,7 @@ from typing import final
 from urllib.parse import unquote_plus
 
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from lamarck import codec
@@ -21,7 +22,7 @@ from lamarck.server.service import Service
 from lamarck.server.wire import body_of, error_answer, number_in, problem, truth_in, word_in
 from lamarck.types import Failure, Report
 
-__all__ = ["MAX_BODY", "MAX_WAIT", "PATH", "Exchange", "Reply", "asked_in", "reply_to"]
+__all__ = ["MAX_BODY", "MAX_WAIT", "PATH", "Exchange", "Reply", "asked_in", "plain", "reply_to"]
 
 PATH = "/v1/runs/{run}/exchange"
 """Where it is asked."""
@@ -67,13 +68,17 @@ def asked_in(query: bytes, body: bytes) -> Asked:
     return Asked(worker, token, message, claim, wait)
 
 
+def plain(response: Response) -> Reply:
+    """Returns an answer without the framework's object around it."""
+    return response.status_code, response.raw_headers, bytes(response.body)
+
+
 def reply_to(result: Answer | LamarckError) -> Reply:
     """Writes what came of it."""
     if result is None:
         return 204, [], b""
     if isinstance(result, LamarckError):
-        refusal = error_answer(result)
-        return refusal.status_code, refusal.raw_headers, bytes(refusal.body)
+        return plain(error_answer(result))
     if isinstance(result, Lease):
         body, lease = result.message, [(b"lamarck-lease", result.token.encode())]
     else:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 from typing import final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -30,6 +29,7 @@ COOKIE = "lamarck-token"
 _REMEMBERED = 10_000
 _OPEN = frozenset({"/healthz"})
 _LOOKING = frozenset({"GET", "HEAD"})
+_Headers = Mapping[bytes, bytes]
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -83,18 +83,18 @@ class Door:
 
     def refusal(self, scope: Scope) -> Response | None:
         """Returns what somebody is answered who may not ask for what a request asks for; ``None`` lets it through."""
-        headers = Headers(scope=scope)
+        headers = dict(reversed(scope["headers"]))  # of one that comes twice, the first counts
         return self._stranger(headers) if self._tokens is None else self._unknown(scope, headers, self._tokens)
 
-    def _stranger(self, headers: Headers) -> Response | None:
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if _hostname(f"//{host}") not in _HERE:
+    def _stranger(self, headers: _Headers) -> Response | None:
+        host, origin = _text(headers, b"host"), headers.get(b"origin")
+        if _address(f"//{host}")[0] not in _HERE:
             return problem(403, "NotAllowed", f"this server answers to the names of its own machine only, and was called {host[:100]!r}")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _address(origin.decode("latin-1"))[1] != host:
             return problem(403, "NotAllowed", "this server does not answer to other pages")
         return None
 
-    def _unknown(self, scope: Scope, headers: Headers, tokens: Tokens) -> Response | None:
+    def _unknown(self, scope: Scope, headers: _Headers, tokens: Tokens) -> Response | None:
         address = (scope.get("client") or ("?",))[0]
         wait = self._patience.wait(address)
         if wait:
@@ -137,22 +137,28 @@ class Guard:
         await (self._app if refusal is None else refusal)(scope, receive, send)
 
 
-def _token(headers: Headers, looking: bool) -> str | None:
-    kind, _, token = headers.get("authorization", "").partition(" ")
+def _token(headers: _Headers, looking: bool) -> str | None:
+    kind, _, token = _text(headers, b"authorization").partition(" ")
     if kind.lower() == "bearer" and token:
         return token.strip()
     if not looking:  # a page elsewhere may make a browser send cookies, but never a header
         return None
     try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        cookie = SimpleCookie(_text(headers, b"cookie")).get(COOKIE)
     except CookieError:
         return None
     return None if cookie is None else cookie.value
 
 
+def _text(headers: _Headers, name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1")
+
+
 @lru_cache(maxsize=256)
-def _hostname(netloc: str) -> str | None:
+def _address(url: str) -> tuple[str | None, str | None]:
+    """Host, and host with port, or nothing if it is no address."""
     try:
-        return urlsplit(netloc).hostname
+        parts = urlsplit(url)
     except ValueError:
-        return None
+        return None, None
+    return parts.hostname, parts.netloc
