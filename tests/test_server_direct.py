@@ -14,6 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from http_engine import ask, create, report, served
 from lamarck import codec
+from lamarck._errors import JournalError
+from lamarck.journal import SqliteJournal
 from lamarck.server.exchange import PATH, Exchange
 from lamarck.server.orders import Orders
 from lamarck.server.run import Run
@@ -208,6 +210,21 @@ def test_a_fault_of_ours_is_said_and_the_connection_goes_on(direct_only, monkeyp
             status, _, body = line.say(request()).hear()
         assert (status, json.loads(body)["error"]) == (500, "ServiceError")
         assert "division by zero" in caplog.text
+        assert line.say(request()).hear()[0] == 200
+
+
+def test_what_cannot_be_written_may_be_asked_again(direct_only, monkeypatch):
+    def full(*_):
+        raise JournalError("no space left")
+
+    with served("s.db") as (service, url), Line(url) as line:
+        create(url)
+        before = service.events("a")
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteJournal, "append", full)
+            status, headers, body = line.say(request()).hear()
+        assert (status, headers["Retry-After"], json.loads(body)["error"]) == (503, "1", "JournalError")
+        assert service.events("a") == before
         assert line.say(request()).hear()[0] == 200
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from lamarck import codec, exploit, explore
-from lamarck._errors import JournalError, ReportError, StaleReport, StrategyError
+from lamarck._errors import CheckpointError, JournalError, ReportError, StaleReport, StrategyError
 from lamarck.checkpoints import MemoryCheckpoints
 from lamarck.coordinator import Coordinator, events_of
 from lamarck.journal import MemoryJournal
@@ -421,5 +421,22 @@ def test_those_who_wait_go_on_waiting_when_nothing_can_be_written():
             disk.full = False
             assert await exchange(run, "b", b.token, report(b), claim=False) is None
             assert (await asyncio.wait_for(waiting, 5)).interval.generation == 1
+
+    asyncio.run(story())
+
+
+def test_what_is_written_stands_also_when_old_checkpoints_cannot_be_deleted(monkeypatch, caplog):
+    def stuck(*_):
+        raise CheckpointError("the disk says no")
+
+    async def story():
+        with running(MemoryJournal()) as run:
+            monkeypatch.setattr(MemoryCheckpoints, "sweep", stuck)
+            lease = await exchange(run, "a", None, None)
+            for generation in range(1, 3):
+                for _ in range(2):
+                    lease = await exchange(run, "a", lease.token, report(lease))
+                assert lease.interval.generation == generation
+        assert "the disk says no" in caplog.text
 
     asyncio.run(story())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
 
-from lamarck._errors import LamarckError, ReportError, StaleReport, StrategyError
+from lamarck._errors import CheckpointError, LamarckError, ReportError, StaleReport, StrategyError
 from lamarck.coordinator import Coordinator
 from lamarck.population import Population
 from lamarck.server.leases import Lease, Leases, fence, member_of
@@ -165,6 +165,8 @@ class Run:
                 self._tick()
                 yield answers
                 answers.append(self._moved)
+        except CheckpointError as error:  # from the sweep: all is written and answered by then
+            logger.warning("old checkpoints could not be deleted, which is tried again later: %s", error)
         except BaseException:
             self._leases, self._said, self._reserved = before
             raise
