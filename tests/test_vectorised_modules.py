@@ -12,7 +12,7 @@ import lamarck as lk
 from lamarck.checking import check
 from lamarck.checkpoints.rows import row_of, stacked
 from lamarck.engines.vectorised.torch import Supervised, choice
-from lamarck.engines.vectorised.torch.aids import Aids, mixed
+from lamarck.engines.vectorised.torch.aids import Aids
 from lamarck.engines.vectorised.torch.training import Ways
 
 MEMBERS = 3
@@ -203,15 +203,6 @@ def test_dropout_drops_the_share_that_it_says_and_keeps_the_mean():
     with Aids(torch.tensor(7)):
         assert functional.dropout(x, torch.tensor(1.0)).sum() == 0
         assert torch.equal(functional.dropout(x, 0.5, training=False), x)
-
-
-def test_mixed_is_a_bijection_of_32_bits_that_flips_half_of_them():
-    numbers = torch.arange(100_000)
-    made = mixed(numbers)
-    assert made.unique().numel() == 100_000
-    assert 0 <= made.min() < made.max() < 2**32
-    flipped = (made ^ mixed(numbers ^ 1)).numpy().astype(np.uint32)
-    assert np.unpackbits(flipped.view(np.uint8)).mean() == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize("how", ["batched", "looped"])

@@ -55,7 +55,8 @@ def uniform(key: torch.Tensor, *shape: int, dtype: torch.dtype = torch.float32) 
         ((3, 1000), True)
     """
     bits = 52 if dtype is torch.float64 else 23
-    count = torch.arange(1, math.prod(shape) + 1, device=key.device) * _GAMMA
+    place = torch.arange(1, math.prod(shape) + 1, device=key.device) ^ 0  # changes nothing, but keeps compilers from multiplying without end
+    count = place * _GAMMA
     raw = _shifted(_mixed(key[..., None] + count), 64 - bits)
     return ((raw.to(dtype) + 0.5) * 2.0**-bits).reshape(*key.shape, *shape)
 

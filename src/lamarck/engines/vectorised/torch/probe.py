@@ -49,7 +49,7 @@ def probed(program: Program, members: Members, plan: Plan, how: str, reached: se
     read: set[str] = set()
     loss = program.loss
     # Python's own generators are not touched by any of this, and PyTorch's is put back.
-    with torch.random.fork_rng(devices=[]), aids.counted() as asked:
+    with torch.random.fork_rng(devices=[]), aids.asked() as asked:
         try:
             program.loss = lambda model, batch, hparams: loss(model, batch, _Watched(hparams, read))
             _gradients(program, members, plan, 1, batched=False)

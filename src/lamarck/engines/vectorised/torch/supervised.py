@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from lamarck._errors import SettingsError
 from lamarck.engines.vectorised.columns import Intervals, Scores
 from lamarck.engines.vectorised.task import VectorTask
-from lamarck.engines.vectorised.torch.aids import mixed
 from lamarck.engines.vectorised.torch.choice import Choice, How
 from lamarck.engines.vectorised.torch.data import Loaded, Sampled
 from lamarck.engines.vectorised.torch.memory import fitting
@@ -22,6 +21,7 @@ from lamarck.engines.vectorised.torch.optimizers import Rule, rule
 from lamarck.engines.vectorised.torch.probe import probed
 from lamarck.engines.vectorised.torch.program import Attributes, Loss, Program
 from lamarck.engines.vectorised.torch.training import Members, Plan, Ways
+from lamarck.envs.noise import keys
 
 __all__ = ["Supervised"]
 
@@ -247,13 +247,13 @@ class Supervised(VectorTask[Members]):
         precise = torch.promote_types(dtype, torch.float32)  # of half precision, 0.999 is 1
         count = torch.from_numpy(intervals.start)
         ages = count + torch.arange(1, steps + 1)[:, None]
-        keys = mixed(mixed(torch.from_numpy(intervals.seeds)) ^ mixed(ages))
+        key = keys(torch.from_numpy(intervals.seeds), ages)
         common: dict[str, Any] = {
             "hparams": hparams,
             "attributes": self._attributes_of(intervals, dtype),
             "numbers": self._on(exact, precise),
             "scalars": self._on(self.rule.scalars(exact, ages.to(torch.float64)), precise),
-            "keys": keys.to(self.device),
+            "keys": key.to(self.device),
             "count": count,
         }
         if isinstance(self._batches, Loaded):
