@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, final
 
@@ -85,11 +86,14 @@ class Cohort:
         """Returns the key of a member's comparable report."""
         return (member, int(self.generation[member]))
 
-    def updated(self, record: Record) -> Cohort:
-        """Returns the cohort with one more report, or itself if that changes nothing."""
-        j = record.member
-        if (self.age is not None and record.generation > self.age) or record.generation <= self.generation[j]:
-            return self
+    def updated(self, records: Iterable[Record]) -> Cohort:
+        """Returns the cohort with more reports.
+
+        Args:
+            records: Reports that count at this age, in the order of acknowledgement; each is newer than what is known of its member.
+        """
         fitness, generation, donor = self.fitness.copy(), self.generation.copy(), self.donor.copy()
-        fitness[j], generation[j], donor[j] = record.fitness, record.generation, record.sound
+        for record in records:
+            j = record.member
+            fitness[j], generation[j], donor[j] = record.fitness, record.generation, record.sound
         return Cohort(fitness, generation, donor, self.seed, self.age)

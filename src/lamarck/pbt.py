@@ -62,6 +62,9 @@ __all__ = ["PBT"]
 _TRIES = 100
 """How often an exploration is repeated until it satisfies the constraints; then the inherited configuration stays."""
 
+_NEVER = np.iinfo(np.int64).max
+"""A generation that nobody reaches."""
+
 
 def _blamed(strategy: Strategy, member: int, error: Exception) -> StrategyError:
     """Puts a strategy's fault at its own door: otherwise it would look like a failure of the training that happened to report."""
@@ -191,7 +194,7 @@ class PBT:
         free = generations
         if held:
             free = generations.copy()
-            free[list(held)] = np.iinfo(np.int64).max
+            free[np.fromiter(held, np.intp, len(held))] = _NEVER
         member = int(free.argmin())
         generation = int(free[member])
         if generation >= settings.generations:

@@ -5,14 +5,14 @@ decided, so an old journal replays even if the strategy that made it has changed
 them.
 
 A state is immutable, and shares with the one before it whatever an event does not touch. What looks mutable, the cache of cohorts, is a
-function of the rest and is kept up to date at each step, because ranking a thousand members anew for each of a thousand decisions is what makes
-a population slow.
+function of the rest: each cohort is kept with the reports that have come in since it was last asked for, because counting a thousand members
+anew for each of a thousand decisions is what makes a population slow.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -29,6 +29,9 @@ TRAIL = 64
 """Past fitnesses that a record carries along its lineage: the most that a test over the last k values can look at."""
 
 _RETIRED = np.iinfo(np.int64).max
+
+_Since = tuple["Record", "_Since"] | None
+"""Reports that have come in since, the newest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +155,7 @@ class Population:
     standing: frozenset[int] = frozenset()
     best: Record | None = None
     ended: str | None = None
-    _cohorts: dict[int | None, Cohort] = field(default_factory=dict, compare=False, repr=False)
+    _cohorts: dict[int | None, tuple[Cohort, _Since]] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.members)
@@ -186,9 +189,10 @@ class Population:
         simply the newest. Reports of retired members do not count.
         """
         age = int(self.generations[member]) - 1 if self.settings.compare == "age" else None
-        cohort = self._cohorts.get(age)
-        if cohort is None:
-            cohort = self._cohorts[age] = self._count(age)
+        cohort, since = self._cohorts.get(age) or (self._count(age), None)
+        if since is not None:
+            cohort = cohort.updated(reversed([*_each(since)]))
+        self._cohorts[age] = (cohort, None)
         return cohort
 
     def _count(self, age: int | None) -> Cohort:
@@ -208,6 +212,12 @@ class Population:
         if self.best is not None:
             names.add(self.best.checkpoint)
         return frozenset(name for name in names if name is not None)
+
+
+def _each(since: _Since) -> Iterator[Record]:
+    while since is not None:
+        record, since = since
+        yield record
 
 
 def _comparable(member: Member, age: int | None) -> Record | None:
@@ -292,7 +302,7 @@ def _with(
     generations: NDArray[np.int64] | None = None,
     standing: frozenset[int] | None = None,
     best: Record | None = None,
-    cohorts: dict[int | None, Cohort] | None = None,
+    cohorts: dict[int | None, tuple[Cohort, _Since]] | None = None,
 ) -> Population:
     return Population(
         settings=population.settings,
@@ -336,7 +346,11 @@ def _reported(population: Population, report: Report) -> Population:
     generations = population.generations.copy()
     generations[report.member] = report.generation + 1
     floor = int(generations[generations.argmin()])  # three times as fast as min()
-    cohorts = {age: cohort.updated(record) for age, cohort in population._cohorts.items() if age is None or age >= floor - 1}
+    cohorts = {
+        age: (cohort, (record, since) if age is None or age >= report.generation else since)
+        for age, (cohort, since) in population._cohorts.items()
+        if age is None or age >= floor - 1
+    }
     best = record if record.finite and (population.best is None or record.fitness > population.best.fitness) else None
     after = Member(
         id=member.id,
