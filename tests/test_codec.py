@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import math
 import types
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from lamarck import codec
 from lamarck._errors import CodecError
-from lamarck.codec import MAX_BYTES, MAX_DEPTH, Record, decode, decode_event, encode
+from lamarck.codec import MAX_BYTES, MAX_DEPTH, Record, decode, decode_event, decode_events, encode
 from lamarck.types import (
     Assigned,
     Damaged,
@@ -468,6 +469,84 @@ def test_decode_event_takes_events_only(record):
             decode_event(encode(record))
     else:
         assert exact(decode_event(encode(record))) == exact(record)
+
+
+def told(events):
+    """All that comes of reading a journal: the events, and the error that ends it."""
+    out = []
+    try:
+        out.extend(exact(event) for event in events)  # keeps what came before an error
+    except CodecError as error:
+        out.append(str(error))
+    return out
+
+
+events = st.one_of([by_type[cls] for cls in (Started, Assigned, Reported, Failed, Damaged, Retired, Ended)])
+
+
+@st.composite
+def journals(draw):
+    """Lines of a journal, some of them damaged: a few bytes exchanged, something before or after, or the border between two lines moved."""
+    lines = [encode(event) for event in draw(st.lists(events, min_size=1, max_size=8))]
+    for _ in range(draw(st.integers(0, 2))):
+        i = draw(st.integers(0, len(lines) - 1))
+        line, place = lines[i], draw(st.integers(0, len(lines[i])))
+        match draw(st.sampled_from(["bytes", "around", "border", "message", "joined"])):
+            case "bytes":
+                lines[i] = (
+                    line[:place]
+                    + draw(st.sampled_from([b"", b"NaN", b"1e999", b"{}", b'"', b"\\", b"\\ud800", b",", b" ", b"\xff"]))
+                    + line[place:]
+                )
+            case "around":
+                lines[i] = draw(st.sampled_from([b" ", b"\n", b""])) + line + draw(st.sampled_from([b" ", b"\n", b",", b"]"]))
+            case "border":
+                lines[i : i + 2] = [line[:place], line[place:] + b"," + lines[i + 1] if i + 1 < len(lines) else line[place:]]
+            case "message":
+                lines[i] = encode(draw(reports))
+            case "joined":
+                lines[i : i + 2] = [b",".join(lines[i : i + 2])]
+    return lines
+
+
+@given(journals(), st.integers(0, 70))
+def test_many_events_are_read_as_one_by_one(lines, before):
+    lines = [encode(Retired(member=i, reason="diverged")) for i in range(before)] + lines
+    assert told(decode_events(lines)) == told(map(decode_event, lines))
+
+
+NESTED = b'{"$type":"Ended","v":1,"reason":"lost"}'
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        b'{"$type":"Started","v":1,"info":{"a":[{}',
+        b'{"$type":"Started","v":1,"settings":{"x":{}',
+        b'{"$type":"Assigned","v":1,"interval":{"info":{"a":[{}',
+        b'{"$type":"Reported","v":1,"report":{"samples":[{}',
+        b'{"$type":"Ended","v":1,"reason":"a}',
+        b'{"$type":"Ended","v":1,"x":[{"$float":"nan"}',
+    ],
+)
+@pytest.mark.parametrize("closing", [b"]}}", b"]}}}", b"}}", b"}}}", b"]}", b'"}', b"]"])
+def test_a_line_cannot_be_completed_by_the_next(opened, closing):
+    """Joined with a comma between them they may be JSON, of as many objects as there are lines."""
+    for lines in ([opened, NESTED + closing + b"," + NESTED], [NESTED, opened, NESTED + closing, NESTED]):
+        assert told(decode_events(lines)) == told(map(decode_event, lines))
+        with pytest.raises(CodecError):
+            list(decode_events(lines))
+
+
+def test_reading_leaves_the_collector_as_it_was():
+    lines = [encode(Ended(reason="lost")), b"nonsense"]
+    for before in (True, False):
+        (gc.enable if before else gc.disable)()
+        try:
+            assert len(told(decode_events(lines))) == 2
+            assert gc.isenabled() is before
+        finally:
+            gc.enable()
 
 
 def test_old_versions_are_brought_up_one_step_at_a_time(monkeypatch):

