@@ -15,6 +15,7 @@ from lamarck.engines import inline
 from lamarck.journal import open_journal
 from lamarck.testing.engine import ENGINE_LAWS, SPACE, VECTOR, decisions
 from lamarck.testing.stacks import StackedNumbers
+from lamarck.types import Reported
 
 ENGINES = {
     "one stack": lk.Vectorised(),
@@ -136,23 +137,53 @@ def decided(journal):
     return {key: (it.hparams, it.parent, it.seed) for key, it in decisions(told(journal)).items()}
 
 
-def test_a_process_that_dies_is_replaced(tmp_path, monkeypatch):
+@pytest.mark.parametrize("journal", ["run.db", None])
+def test_an_error_where_nothing_is_saved_goes_back_to_where_it_is(journal, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
-    history = lk.run(Dies(2, "died"), SPACE, journal="run.db", engine=lk.Vectorised(processes=2), **settings())
-    assert {(failure.kind, failure.generation) for failure in history.failures} == {("lost", 2)}
+    history = lk.run(VECTOR.sometimes_raises, SPACE, journal=journal, engine=lk.Vectorised(checkpoint_every=5), **settings())
+    assert "going back to the last checkpoint" in caplog.text
+    assert [(failure.member, failure.generation, failure.kind) for failure in history.failures] == [
+        (1, 1, "error"),
+        (3, 1, "error"),
+        (5, 1, "error"),
+    ]
     assert history.ended == "generations"
-    lk.run(StackedNumbers(), SPACE, journal="whole.db", engine=lk.Vectorised(processes=2), **settings())
-    assert decided("run.db") == decided("whole.db")
+    reference = lk.run(VECTOR.sometimes_raises, SPACE, engine=lk.Vectorised(), **settings())  # the markers are there: nothing raises
+    assert plain(history) == plain(reference)
 
 
-def test_an_error_where_nothing_is_saved_says_how_to_go_on(tmp_path, monkeypatch):
+def plain(history):
+    return {record.key: (record.value, record.hparams, record.parent) for record in history.records}
+
+
+def test_what_goes_wrong_every_time_is_gone_back_for_once(tmp_path, monkeypatch, caplog):
+    """Between checkpoints member 2 fails for good: it takes over other weights, fails again, and is retired; the others lose nothing."""
+
+    class Broken(Dies):
+        def fit(self, state, intervals):
+            if (2, 4) in zip(intervals.members.tolist(), intervals.generations.tolist(), strict=True):
+                raise ValueError("always")
+            return self.numbers.fit(state, intervals)
+
+    history = lk.run(Broken(0, ""), SPACE, journal=tmp_path / "run.db", engine=lk.Vectorised(checkpoint_every=100), **settings())
+    assert caplog.text.count("going back to the last checkpoint") == 1
+    assert {failure.member for failure in history.failures} == {2}
+    assert history.ended == "generations"
+    assert sorted(record.key for record in history.records) == [(m, g) for m in range(6) for g in range(7 if m != 2 else 4)]
+
+
+def test_observers_hear_again_of_what_is_done_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(lk.TrainingError, match="this interval fails once.*resume"):
-        lk.run(VECTOR.sometimes_raises, SPACE, journal="run.db", engine=lk.Vectorised(checkpoint_every=5), **settings())
-    assert lk.open_run("run.db").records == ()
-    for member in (1, 3, 5):
-        (tmp_path / f"raised-{member}-1").touch()
-    assert lk.resume(VECTOR.sometimes_raises, "run.db", engine=lk.Vectorised(checkpoint_every=5)).ended == "generations"
+    told = []
+
+    def listening(event, population):
+        if isinstance(event, Reported):
+            told.append((event.report.key, event.report.value, population.generations.min()))
+
+    lk.run(VECTOR.sometimes_raises, SPACE, journal="run.db", engine=lk.Vectorised(checkpoint_every=5), observers=[listening], **settings())
+    keys = [key for key, _, _ in told]
+    assert {key: keys.count(key) for key in keys} == {(m, g): 2 if g == 0 else 1 for m in range(6) for g in range(7)}
+    assert len({(key, value) for key, value, _ in told}) == 42
 
 
 def test_a_task_that_always_fails_ends_the_run_with_its_own_first_error():
@@ -160,7 +191,7 @@ def test_a_task_that_always_fails_ends_the_run_with_its_own_first_error():
         def fit(self, state, intervals):
             raise ValueError("always")
 
-    with pytest.raises(lk.PopulationLost) as caught:
+    with pytest.raises(lk.PopulationLost, match="first failure: ValueError: always") as caught:
         lk.run(Broken(0, ""), SPACE, engine=lk.Vectorised(), **settings(max_failures=0))
     assert isinstance(caught.value.__cause__, ValueError)
 
@@ -202,7 +233,7 @@ def test_a_training_function_is_refused_with_the_way_out():
 def test_a_task_that_cannot_travel_is_refused_if_processes_were_asked_for():
     task = Dies(9, "")
     task.open = lambda: None
-    with pytest.raises(lk.SettingsError, match=r"top level of a module, or take processes=1"):
+    with pytest.raises(lk.SettingsError, match=r"processes: got 2.*top level of a module, or take processes=1"):
         lk.run(task, SPACE, engine=lk.Vectorised(processes=2), **settings())
 
 
@@ -225,6 +256,24 @@ def test_scores_must_be_one_for_each_member():
         lk.Scores(values=np.zeros((2, 2)))
     with pytest.raises(lk.TrainingError, match=r"samples.*2 members"):
         lk.Scores(values=[1, 2], samples=[[1, 2, 3]])
+
+
+@pytest.mark.parametrize("engine", [lk.Vectorised(), "inline"])
+@pytest.mark.parametrize(
+    ("verb", "answer", "message"),
+    [
+        ("evaluate", lambda state: state["x"], r"evaluate returned a ndarray.*lamarck\.Scores"),
+        ("evaluate", lambda state: None, r"evaluate returned None.*lamarck\.Scores"),
+        ("fit", lambda state: None, "fit returned None"),
+    ],
+)
+def test_what_a_task_returns_is_checked(verb, answer, message, engine):
+    class Wrong(Dies):
+        pass
+
+    setattr(Wrong, verb, lambda self, state, intervals: answer(state))
+    with pytest.raises(lk.TrainingError, match=message):
+        lk.run(Wrong(99, ""), SPACE, engine=engine, **settings())
 
 
 def test_columns_of_conditional_hyperparameters_say_where_they_are_not_active():

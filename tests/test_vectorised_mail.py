@@ -32,7 +32,7 @@ def equal(one, other):
 
 def test_what_is_written_is_read_with_memory_of_its_own(file):
     mail = Mail(file, 0)
-    letter = mail.write(weights(), again=True)
+    letter = mail.write(weights())
     first, second = mail.read(letter), mail.read(letter)
     first["a"][:] = 0
     equal(second, weights())
@@ -41,10 +41,24 @@ def test_what_is_written_is_read_with_memory_of_its_own(file):
 
 def test_letters_stand_beside_each_other_until_all_are_read(file):
     ours, theirs = Mail(file, 0), Mail(file, 1)
-    letters = [writer.write(weights(size), again=False) for size in (10, 5000, 300) for writer in (ours, theirs)]
+    letters = [writer.write(weights(size)) for size in (10, 5000, 300) for writer in (ours, theirs)]
     for letter, size in zip(letters, (10, 10, 5000, 5000, 300, 300), strict=True):
         equal(theirs.read(letter), weights(size))
-    assert ours.write(weights(), again=True).start == letters[0].start
+    assert ours.write(weights()).start > letters[-2].start
+    ours.clear()
+    assert ours.write(weights()).start == letters[0].start
+
+
+def test_what_is_mapped_is_shared_until_somebody_writes(file):
+    mail = Mail(file, 1)
+    mail.write(b"before")
+    letter = mail.write(weights())
+    one, other = mail.map(letter), mail.map(letter)
+    equal(one, weights())
+    assert all(value.ctypes.data % 64 == 0 for value in one.values() if isinstance(value, np.ndarray))
+    one["a"][:] = 0
+    equal(other, weights())
+    equal(mail.read(letter), weights())
 
 
 def test_buffers_of_which_one_call_moves_a_part_arrive_whole(file, monkeypatch):
@@ -55,12 +69,12 @@ def test_buffers_of_which_one_call_moves_a_part_arrive_whole(file, monkeypatch):
 
     monkeypatch.setattr(mails, "_whole", in_parts)
     mail = Mail(file, 3)
-    equal(mail.read(mail.write(weights(), again=True)), weights())
+    equal(mail.read(mail.write(weights())), weights())
 
 
 def test_a_letter_that_ends_early_is_noticed(file):
     mail = Mail(file, 0)
-    letter = mail.write(weights(), again=True)
+    letter = mail.write(weights())
     os.ftruncate(file, 1000)
     with pytest.raises(EOFError, match="ends early"):
         mail.read(letter)
@@ -68,7 +82,7 @@ def test_a_letter_that_ends_early_is_noticed(file):
 
 def _answered(pipe, mail):
     letter = pipe.recv()
-    pipe.send(mail.write({name: value for name, value in mail.read(letter).items() if name != "b"}, again=True))
+    pipe.send(mail.write({name: value for name, value in mail.read(letter).items() if name != "b"}))
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
@@ -78,7 +92,7 @@ def test_another_process_reads_and_answers(method, file):
     process = context.Process(target=_answered, args=(theirs, Mail(file, 1)), daemon=True)
     process.start()
     mail = Mail(file, 0)
-    mine.send(mail.write(weights(), again=True))
+    mine.send(mail.write(weights()))
     answer = mail.read(mine.recv())
     process.join()
     equal(answer, {name: value for name, value in weights().items() if name != "b"})

@@ -152,6 +152,11 @@ class Coordinator:
         return coordinator
 
     @property
+    def sequence(self) -> int:
+        """How many events there are."""
+        return len(self._memory) if self.journal is None else self._sequence
+
+    @property
     def over(self) -> bool:
         """Whether nothing is left to train."""
         return self.population.ended is not None
@@ -221,6 +226,23 @@ class Coordinator:
             return None
         del self._held[member]
         return member
+
+    def rewind(self, sequence: int) -> None:
+        """Goes back to an earlier state, in which nobody holds anything, as after a kill. Observers hear of what follows once more.
+
+        Args:
+            sequence: How many events to keep; a journal must hold these and no others.
+
+        Raises:
+            JournalError: If it does not, or cannot be read.
+        """
+        del self._memory[sequence:]
+        population, kept = None, 0
+        for event in self._memory if self.journal is None else events_of(self.journal, self.run):
+            population, kept = apply(population, event), kept + 1
+        if population is None or kept != sequence:
+            raise JournalError(f"the journal holds {kept} events of the run {self.run!r}, not {sequence}: somebody else has written to it")
+        self.population, self._sequence, self._held, self._own = population, sequence, {}, {}
 
     def rest(self) -> None:
         """Waits until nothing is being deleted any more.

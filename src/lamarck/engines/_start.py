@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -9,8 +10,10 @@ import sys
 from collections.abc import Sequence
 from multiprocessing import connection, forkserver, parent_process, resource_tracker
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from typing import NoReturn
 
-__all__ = ["die_with_parent", "fork_server", "limit_threads"]
+__all__ = ["die", "die_with_parent", "fork_server", "kill", "lead", "limit_threads"]
 
 
 def fork_server(module: str, preload: Sequence[str] | None = None) -> BaseContext:
@@ -36,12 +39,32 @@ def fork_server(module: str, preload: Sequence[str] | None = None) -> BaseContex
     return context
 
 
+def lead() -> None:
+    """Makes this process the first of a group: what it starts, such as the workers of a data loader, ends with it."""
+    os.setpgid(0, 0)
+
+
+def die() -> NoReturn:
+    """Ends this process at once, with its group if it leads one."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def kill(process: BaseProcess) -> None:
+    """Ends another process at once, with its group if it leads one, and also if it is dead and its group is not."""
+    assert process.pid is not None
+    with contextlib.suppress(OSError):  # it has not got so far as to lead one
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+
+
 def die_with_parent() -> None:
     """Ends this process the moment its parent is gone, even in the middle of a long interval."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
-        os._exit(1)
+        die()
 
 
 def limit_threads(threads: int) -> None:

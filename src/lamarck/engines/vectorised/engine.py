@@ -10,18 +10,19 @@ A member that copies another costs a gather on the device. A checkpoint is a who
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from lamarck._errors import PopulationLost, SettingsError, TrainingError
+from lamarck._errors import PopulationLost, SettingsError
 from lamarck.checkpoints.rows import row_name
 from lamarck.coordinator import Coordinator
 from lamarck.engines.engine import Named, Train
 from lamarck.engines.vectorised.columns import Scores
 from lamarck.engines.vectorised.fleet import Fleet, Group
 from lamarck.engines.vectorised.holding import Gate, gated
-from lamarck.engines.vectorised.hosts import WorkerDied, hosted
+from lamarck.engines.vectorised.hosts import hosted
+from lamarck.engines.vectorised.stack import Gone
 from lamarck.engines.vectorised.task import VectorTask
 from lamarck.population import fitness_of, reached
 from lamarck.training import raised
@@ -44,11 +45,11 @@ class Vectorised:
 
     Args:
         checkpoint_every: Save the stacks every so many generations. Reports are acknowledged together with the checkpoint that holds their
-            weights, so a kill costs the generations since then; observers are told at once. Between checkpoints only a new best member is
-            saved, and a member that has to go back further than the last generation finds its weights gone and starts afresh. With 1, the
-            default, nothing of this arises.
-        processes: Processes to split the population over, each with one thread; by default what the task says: for PyTorch on a CPU one for
-            each core, otherwise one, which is this process.
+            weights, so a kill or a failure costs the generations since then; observers are told at once, and of those generations again.
+            Between checkpoints only a new best member is saved, and a member that has to go back further than the last generation finds its
+            weights gone and starts afresh. With 1, the default, nothing of this arises.
+        processes: Processes to split the population over, each with one thread; by default what the task says, for PyTorch on a CPU one for
+            each core, if the task can be sent to another process, and otherwise one, which is this process.
         members_per_chunk: The most members that train at once, for what does not fit in memory together; by default what the task says.
 
     Raises:
@@ -74,7 +75,7 @@ class Vectorised:
 
         Raises:
             SettingsError: If what is to be trained is not a `VectorTask`, or cannot be sent to the processes asked for.
-            TrainingError: If it breaks its contract, or fails where nothing is saved to go back to.
+            TrainingError: If it breaks its contract.
             PopulationLost: If every member failed for good; the cause is the first failure.
         """
         train = _task(train)
@@ -100,15 +101,28 @@ def _task(train: Train) -> VectorTask[Any]:
     return found
 
 
+class _NothingSaved(Exception):
+    """Training failed where the weights that it began from are not saved."""
+
+
 @dataclass(slots=True)
 class _Run:
-    """What is known between two turns."""
+    """What is known between two turns.
+
+    Attributes:
+        first: The first failure.
+        safe: Events that stand in the journal, with weights that are saved.
+        careful: Generation up to which everything is saved, because something went wrong there before.
+        holders: Who holds each member.
+    """
 
     coordinator: Coordinator
     fleet: Fleet
     gate: Gate
     every: int
     first: Exception | None = None
+    safe: int = 0
+    careful: int = -1
     holders: dict[int, Hashable] = field(default_factory=dict)
 
     @property
@@ -119,9 +133,14 @@ class _Run:
     def carry_out(self) -> None:
         messages: Sequence[Report | Failure] = ()
         while intervals := self._exchanged(messages):
-            messages = self._turn(intervals)
+            try:
+                messages = self._turn(intervals)
+            except _NothingSaved:
+                self._go_back(max(interval.generation for interval in intervals))
+                messages = ()
         if self.coordinator.population.ended == "lost":
-            raise PopulationLost("every member failed for good; the first failure is the cause given here") from self.first
+            cause = "the log shows why" if self.first is None else f"the first failure: {_told(self.first)}"
+            raise PopulationLost(f"every member failed for good; {cause}") from self.first
 
     def _exchanged(self, messages: Sequence[Report | Failure]) -> list[Interval]:
         """Says what came of the last turn, then takes everybody's next interval: apart, so that a strategy's fault costs no report."""
@@ -131,15 +150,18 @@ class _Run:
                 coordinator.exchange(self.holders[message.member], message, claim=False)
         with coordinator.batch():
             asked = [(worker, coordinator.exchange(worker, None)) for worker in self.workers]
+        if not self.gate.closed:
+            self.safe = coordinator.sequence
         held = [(worker, interval) for worker, interval in asked if interval is not None]
         self.holders = {interval.member: worker for worker, interval in held}
         return [interval for _, interval in held]
 
     def _turn(self, intervals: Sequence[Interval]) -> list[Report | Failure]:
-        """Trains what was handed out; says of what cannot be restored that it is damaged, before anything is trained."""
+        """Trains what was handed out, and returns what came of it; what nothing is said about is handed out again."""
         groups = self.fleet.grouped(intervals)
-        if failures := self.fleet.place(groups, self.coordinator.checkpoints.get):
-            return list(failures)
+        damaged, gone = self.fleet.place(groups, self.coordinator.checkpoints.get)
+        if damaged or gone:  # said before anything is trained
+            return [*damaged, *(failure for stack, error in gone.items() for failure in self._lost(groups.get(stack, ()), error, intervals))]
         outcomes = self.fleet.fit(groups)
         settings = self.coordinator.population.settings
         values = [value for outcome in outcomes.values() if isinstance(outcome, Scores) for value in outcome.values.tolist()]
@@ -147,13 +169,15 @@ class _Run:
         keep = (
             last % self.every == self.every - 1
             or last + 1 == settings.generations
+            or last <= self.careful
             or len(values) < self.coordinator.population.unfinished
             or any(reached(value, settings) for value in values)
         )
         self.coordinator.rest()  # what the last turn allowed to be deleted is deleted before the gate moves
-        self.gate.closed = not keep
-        sound = {stack: outcome for stack, outcome in outcomes.items() if isinstance(outcome, Scores)}
-        named = self._saved(groups, list(sound)) if keep else self._unsaved(groups, sound)
+        named = None if keep else self._unsaved(groups, outcomes)
+        self.gate.closed = named is not None
+        if named is None:
+            named = self._saved(groups, outcomes)
         messages: list[Report | Failure] = []
         for stack, outcome in outcomes.items():
             if isinstance(outcome, Scores):
@@ -163,17 +187,25 @@ class _Run:
                 messages += self._apart(stack, groups[stack], outcome)
         return messages
 
-    def _saved(self, groups: dict[int, list[Interval]], stacks: Sequence[int]) -> dict[int, list[str]]:
-        """Saves stacks and returns the names of their rows."""
+    def _saved(self, groups: Mapping[int, Group], outcomes: dict[int, Scores | Exception]) -> dict[int, list[str]]:
+        """Saves the stacks that were trained and returns the names of their rows; a stack that dies meanwhile was not trained."""
         names = {}
-        for stack, state in zip(stacks, self.fleet.take(stacks), strict=True):
+        for stack, state in self.fleet.take(stack for stack, outcome in outcomes.items() if isinstance(outcome, Scores)).items():
+            if isinstance(state, Gone):
+                outcomes[stack] = state
+                continue
             first = groups[stack][0]
             name = self.coordinator.checkpoints.put(first.member, first.generation, {"state": state})
             names[stack] = [row_name(name, row) for row in range(len(groups[stack]))]
         return names
 
-    def _unsaved(self, groups: dict[int, list[Interval]], scores: dict[int, Scores]) -> dict[int, list[str]]:
-        """Names rows that are on the device alone; saves only what is the best so far, because that is what a run is for."""
+    def _unsaved(self, groups: Mapping[int, Group], outcomes: dict[int, Scores | Exception]) -> dict[int, list[str]] | None:
+        """Names rows that are on the device alone; saves only what is the best so far, because that is what a run is for.
+
+        Returns:
+            The names, or ``None`` if the stack with the best died: then all others have to be saved.
+        """
+        scores = {stack: outcome for stack, outcome in outcomes.items() if isinstance(outcome, Scores)}
         names = {stack: [f"{_UNSAVED}{it.generation}#{it.member}" for it in groups[stack]] for stack in scores}
         population = self.coordinator.population
         fitness = {
@@ -184,44 +216,80 @@ class _Run:
         stack, row = max(fitness, key=fitness.__getitem__)
         if fitness[stack, row] > (float("-inf") if population.best is None else population.best.fitness):
             interval = groups[stack][row]
-            (state,) = self.fleet.take([stack], [row])
+            state = self.fleet.take([stack], [row])[stack]
+            if isinstance(state, Gone):
+                outcomes[stack] = state
+                return None
             names[stack][row] = row_name(self.coordinator.checkpoints.put(interval.member, interval.generation, {"state": state}), 0)
         return names
 
     def _apart(self, stack: int, group: Group, error: Exception) -> list[Report | Failure]:
         """Finds out whose fault it was that a stack raised: trains the halves apart, each from what is saved."""
-        if self.first is None:
-            self.first = error
-            logger.warning(
-                "training members %d to %d failed; later failures are only counted", group[0].member, group[-1].member, exc_info=error
-            )
-        if any(it.restore is not None and it.restore.startswith(_UNSAVED) for it in group):
-            raise TrainingError(
-                f"training failed ({type(error).__name__}: {error}), and the weights that it began from are not saved to try again: correct "
-                "the cause and resume, which goes back to the last checkpoint; with checkpoint_every=1 a run goes on by itself"
-            ) from error
-        if isinstance(error, WorkerDied):
-            return [Failure(member=it.member, generation=it.generation, kind="lost", message=str(error)) for it in group]
+        if isinstance(error, Gone):
+            return [*self._lost(group, error, group)]
+        self._noted(group, error, group)
         if len(group) == 1:
             return [raised(group[0], error)]
         messages: list[Report | Failure] = []
-        for half in (list(group[: len(group) // 2]), list(group[len(group) // 2 :])):
-            if damaged := self.fleet.place({stack: half}, self.coordinator.checkpoints.get):
-                messages += damaged
-                continue
-            outcome = self.fleet.fit({stack: half})[stack]
-            if isinstance(outcome, Scores):
-                names = self._saved({stack: half}, [stack])[stack]
-                self.fleet.name(stack, names)
-                messages += _reports(half, outcome, names)
-            else:
-                messages += self._apart(stack, half, outcome)
+        for half in (group[: len(group) // 2], group[len(group) // 2 :]):
+            messages += self._half(stack, half)
         return messages
+
+    def _half(self, stack: int, half: Group) -> list[Report | Failure]:
+        groups = {stack: half}
+        damaged, gone = self.fleet.place(groups, self.coordinator.checkpoints.get)
+        if damaged or gone:
+            return [*damaged, *(failure for error in gone.values() for failure in self._lost(half, error, half))]
+        outcomes = self.fleet.fit(groups)
+        names = self._saved(groups, outcomes)
+        outcome = outcomes[stack]
+        if not isinstance(outcome, Scores):
+            return self._apart(stack, half, outcome)
+        self.fleet.name(stack, names[stack])
+        return [*_reports(half, outcome, names[stack])]
+
+    def _lost(self, group: Group, error: Gone, affected: Group) -> list[Failure]:
+        """Says of members that their process died."""
+        self._noted(group, error, affected)
+        return [Failure(member=it.member, generation=it.generation, kind="lost", message=str(error)) for it in group]
+
+    def _noted(self, group: Group, error: Exception, affected: Group) -> None:
+        """Remembers the first failure and shows it.
+
+        Args:
+            group: Who failed.
+            error: How.
+            affected: Who begins from weights that may be gone now.
+
+        Raises:
+            _NothingSaved: If somebody's are not saved.
+        """
+        if self.first is None:
+            self.first = error
+            who = f"members {group[0].member} to {group[-1].member}" if group else "members who wait"
+            trace = None if isinstance(error, Gone) else error
+            logger.warning("training %s failed (%s); later failures are only counted", who, _told(error), exc_info=trace)
+        if any(it.restore is not None and it.restore.startswith(_UNSAVED) for it in affected):
+            raise _NothingSaved from error
+
+    def _go_back(self, generation: int) -> None:
+        """Goes back to the last checkpoint. From there on all is saved until the place is passed where it went wrong."""
+        logger.warning(
+            "generation %d failed, and the weights that it began from are not saved: going back to the last checkpoint, and saving every "
+            "generation from there to here",
+            generation,
+        )
+        self.gate.reopen()
+        self.fleet.forget()
+        self.coordinator.rewind(self.safe)
+        self.careful = generation
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, Gone) else f"{type(error).__name__}: {error}"
 
 
 def _reports(group: Group, scores: Scores, names: Sequence[str]) -> list[Report]:
-    if len(scores) != len(group):
-        raise TrainingError(f"evaluate returned {len(scores)} values for {len(group)} members; it must return one for each")
     return [
         Report(member=it.member, generation=it.generation, step=it.until, checkpoint=name, **scores.row(row))
         for row, (it, name) in enumerate(zip(group, names, strict=True))

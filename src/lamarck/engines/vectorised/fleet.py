@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from lamarck._errors import CheckpointDamaged, CheckpointMissing, LamarckError
 from lamarck.checkpoints.rows import parted, rows_of, stacked
 from lamarck.engines.vectorised.columns import Intervals, Scores
-from lamarck.engines.vectorised.stack import Held, Host, Layout, Saved
+from lamarck.engines.vectorised.stack import Answer, Gone, Held, Host, Layout, Saved
 from lamarck.types import Failure, Interval
 
 __all__ = ["Fleet", "Group"]
@@ -41,36 +41,48 @@ class Fleet:
             groups[int(self._home[interval.member])].append(interval)
         return dict(groups)
 
-    def place(self, groups: Mapping[int, Group], get: Callable[[str], Any]) -> list[Failure]:
-        """Puts the weights of all rows in place, or says which checkpoints cannot be had and changes nothing.
+    def place(self, groups: Mapping[int, Group], get: Callable[[str], Any]) -> tuple[list[Failure], dict[int, Gone]]:
+        """Puts the weights of all rows in place.
 
-        Weights that a stack holds are copied there, or brought over from another stack; all others come from the store.
+        Weights that a stack holds are copied there, or brought over from another stack; all others come from the store. If anything is in the
+        way, it is said, not every row is in place, and the same can be asked for again.
 
         Args:
             groups: What the rows do next, by stack.
             get: Reads a checkpoint.
+
+        Returns:
+            Checkpoints that cannot be had, and stacks that died.
         """
         stored, failures = self._read(groups, get)
         if failures:
-            return failures
-        asked: dict[int, list[tuple[Any, Any]]] = {}
+            return failures, {}
+        asked: dict[int, list[tuple[Any, int, Answer]]] = {}
         for stack, group in groups.items():
             wanted: dict[int, list[tuple[int, int]]] = defaultdict(list)
             for row, interval in enumerate(group):
                 if interval.restore in self._where and (there := self._where[interval.restore])[0] != stack:
                     wanted[there[0]].append((row, there[1]))
             asked[stack] = [
-                (_rows(t for t, _ in pairs), self._hosts[other]("take", _rows(s for _, s in pairs))) for other, pairs in wanted.items()
+                (_rows(t for t, _ in pairs), other, self._hosts[other]("take", _rows(s for _, s in pairs))) for other, pairs in wanted.items()
             ]
-        brought = {stack: [(rows, answer()) for rows, answer in pairs] for stack, pairs in asked.items()}
-        answers = [self._hosts[stack]("arrange", self._layout(stack, group, brought[stack], stored)) for stack, group in groups.items()]
-        for answer in answers:
-            answer()
-        return []
+        gone: dict[int, Gone] = {}
+        brought = {stack: [(rows, self._answered(other, answer, gone)) for rows, other, answer in parts] for stack, parts in asked.items()}
+        if gone:
+            return [], gone
+        layouts = {stack: self._layout(stack, group, brought[stack], stored) for stack, group in groups.items()}
+        self._forget(groups)
+        answers = {stack: self._hosts[stack]("arrange", layout) for stack, layout in layouts.items()}
+        for stack, answer in answers.items():
+            self._answered(stack, answer, gone)
+        for stack, group in groups.items():
+            if stack not in gone:
+                self._where |= {it.restore: (stack, row) for row, it in enumerate(group) if it.restore is not None}
+        return [], gone
 
     def fit(self, groups: Mapping[int, Group]) -> dict[int, Scores | Exception]:
         """Trains and judges the rows, all stacks at once; what a stack raised stands in the place of its scores."""
-        self._where.clear()  # from here on the weights change
+        self._forget(groups)  # from here on the weights change
         answers = {stack: self._hosts[stack]("fit", Intervals.of(group)) for stack, group in groups.items()}
         outcomes: dict[int, Scores | Exception] = {}
         for stack, answer in answers.items():
@@ -82,15 +94,33 @@ class Fleet:
                 outcomes[stack] = error
         return outcomes
 
-    def take(self, stacks: Sequence[int], rows: Sequence[int] | None = None) -> list[Any]:
-        """Returns the saved form of stacks, or of some of their rows."""
+    def take(self, stacks: Iterable[int], rows: Sequence[int] | None = None) -> dict[int, Any]:
+        """Returns the saved form of stacks, or of some of their rows; for a stack that died, `Gone` stands in its place."""
         chosen = None if rows is None else _rows(rows)
-        answers = [self._hosts[stack]("take", chosen) for stack in stacks]
-        return [answer().open() for answer in answers]
+        answers = {stack: self._hosts[stack]("take", chosen) for stack in stacks}
+        gone: dict[int, Gone] = {}
+        taken = {stack: self._answered(stack, answer, gone) for stack, answer in answers.items()}
+        return {stack: gone[stack] if stack in gone else saved.open() for stack, saved in taken.items()}
 
     def name(self, stack: int, names: Sequence[str]) -> None:
         """Says under which names the weights in a stack's rows have been reported."""
         self._where |= {name: (stack, row) for row, name in enumerate(names)}
+
+    def forget(self) -> None:
+        """Says that no stack holds anything that is wanted any more."""
+        self._where.clear()
+
+    def _forget(self, stacks: Container[int]) -> None:
+        self._where = {name: there for name, there in self._where.items() if there[0] not in stacks}
+
+    def _answered(self, stack: int, answer: Answer, gone: dict[int, Gone]) -> Any:
+        """Waits for an answer; if the stack died, that is noted, and nobody looks for weights there any more."""
+        try:
+            return answer()
+        except Gone as error:
+            gone[stack] = error
+            self._forget({stack})
+            return None
 
     def _read(self, groups: Mapping[int, Group], get: Callable[[str], Any]) -> tuple[dict[str, Any], list[Failure]]:
         needed: dict[str, list[Interval]] = defaultdict(list)

@@ -2,7 +2,8 @@
 
 Between two checkpoints of the stack, the weights that a report names exist on the device alone. If such a report were in the journal, a kill
 would leave it naming nothing. So its events wait here until the next checkpoint is safe, and are written after it; what the journal on the disk
-still names is not swept meanwhile. A kill takes the run back to the last checkpoint, from where it makes the same decisions again.
+still names is not swept meanwhile. A kill takes the run back to the last checkpoint, from where it makes the same decisions again; so does a
+failure, in the same process.
 """
 
 from __future__ import annotations
@@ -25,9 +26,16 @@ class Gate:
 
     Attributes:
         closed: Which of the two.
+        waiting: Events that wait.
     """
 
     def __init__(self) -> None:
+        self.closed = False
+        self.waiting: list[bytes] = []
+
+    def reopen(self) -> None:
+        """Throws away what waits."""
+        self.waiting.clear()
         self.closed = False
 
 
@@ -35,11 +43,9 @@ class Gate:
 def gated(coordinator: Coordinator) -> Iterator[Gate]:
     """Puts a gate before the coordinator's journal and store for as long as the engine runs."""
     gate, journal, checkpoints = Gate(), coordinator.journal, coordinator.checkpoints
-    if journal is None:  # nothing outlives the process, so nothing has to wait
-        yield gate
-        return
-    waiting = _Waiting(journal, gate)
-    coordinator.journal, coordinator.checkpoints = waiting, _Unswept(checkpoints, gate)
+    if journal is not None:  # without one nothing outlives the process, so no event has to wait
+        coordinator.journal = _Waiting(journal, gate)
+    coordinator.checkpoints = _Unswept(checkpoints, gate)
     try:
         yield gate
     finally:
@@ -51,18 +57,18 @@ def gated(coordinator: Coordinator) -> Iterator[Gate]:
 class _Waiting(Journal):
     """A journal whose newest events may still be in memory."""
 
-    __slots__ = ("_events", "_gate", "_journal")
+    __slots__ = ("_gate", "_journal")
 
     def __init__(self, journal: Journal, gate: Gate) -> None:
         self._journal, self._gate = journal, gate
-        self._events: list[bytes] = []
 
     def append(self, run: str, after: int, events: Sequence[bytes]) -> int:
+        waiting = self._gate.waiting
         if self._gate.closed:
-            self._events.extend(events)
+            waiting.extend(events)
             return after + len(events)
-        last = self._journal.append(run, after - len(self._events), [*self._events, *events])
-        self._events.clear()
+        last = self._journal.append(run, after - len(waiting), [*waiting, *events])
+        waiting.clear()
         return last
 
     def read(self, run: str, after: int = 0) -> Iterator[bytes]:
@@ -71,7 +77,7 @@ class _Waiting(Journal):
             kept += 1
             if kept > after:
                 yield event
-        yield from islice(self._events, max(0, after - kept), None)
+        yield from islice(self._gate.waiting, max(0, after - kept), None)
 
     def runs(self) -> list[str]:
         return self._journal.runs()

@@ -7,10 +7,11 @@ however they end.
 
 from __future__ import annotations
 
+import mmap
 import os
 import pickle
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.reduction import DupFd
 from typing import Any, NamedTuple, final
 
@@ -20,6 +21,8 @@ __all__ = ["Letter", "Mail", "nameless"]
 
 _STRETCH = 1 << 40
 """Bytes of the file between two writers; only what is written takes memory."""
+_ALIGNED = 64
+"""Every buffer begins at a multiple of this, as vector units like it."""
 
 
 class Letter(NamedTuple):
@@ -47,42 +50,53 @@ class Mail:
 
     def __init__(self, file: int, number: int) -> None:
         self._file, self._number = file, number
-        self._end = number * _STRETCH
+        self.clear()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _joined, (DupFd(self._file), self._number)  # only to a process that is being started
 
-    def write(self, value: Any, *, again: bool) -> Letter:
+    def clear(self) -> None:
+        """Says that everything written so far has been read: its place is used again."""
+        self._end = self._number * _STRETCH
+
+    def write(self, value: Any) -> Letter:
         """Writes a value down.
 
         Args:
             value: What can be pickled.
-            again: Whether everything written before has been read, so that its place can be used again.
 
         Raises:
             OSError: If there is no room.
         """
-        if again:
-            self._end = self._number * _STRETCH
-        start, sizes = self._end, list[int]()
+        start = self._end = _aligned(self._end)
+        sizes = list[int]()
 
         def beside(buffer: pickle.PickleBuffer) -> None:
             raw = buffer.raw()
             _whole(os.pwritev, self._file, raw, self._end)
-            self._end += raw.nbytes
+            self._end = _aligned(self._end + raw.nbytes)
             sizes.append(raw.nbytes)
 
         return Letter(pickle.dumps(value, protocol=5, buffer_callback=beside), start, tuple(sizes))
 
     def read(self, letter: Letter) -> Any:
         """Returns what a letter stands for; its arrays have memory of their own."""
-        at, buffers = letter.start, []
-        for size in letter.sizes:
-            buffer = np.empty(size, dtype=np.uint8).data
+        buffers = [np.empty(size, dtype=np.uint8).data for size in letter.sizes]
+        for buffer, at in zip(buffers, _places(letter), strict=True):
             _whole(os.preadv, self._file, buffer, at)
-            buffers.append(buffer)
-            at += size
         return pickle.loads(letter.pickled, buffers=buffers)  # noqa: S301 - written by our own parent or siblings, a moment ago
+
+    def map(self, letter: Letter) -> Any:
+        """Returns what a letter stands for, in memory that all share who do so; whoever writes into it gets a copy of that page.
+
+        The letter's place must not be used again.
+        """
+        begin = letter.start - letter.start % mmap.ALLOCATIONGRANULARITY
+        places = list(_places(letter))
+        end = max(at + size for at, size in zip(places, letter.sizes, strict=True))
+        whole = memoryview(mmap.mmap(self._file, end - begin, access=mmap.ACCESS_COPY, offset=begin))
+        buffers = [whole[at - begin : at - begin + size] for at, size in zip(places, letter.sizes, strict=True)]
+        return pickle.loads(letter.pickled, buffers=buffers)  # noqa: S301 - written by our own parent, a moment ago
 
 
 def nameless() -> int:
@@ -91,6 +105,17 @@ def nameless() -> int:
         return os.memfd_create("lamarck")
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def _aligned(at: int) -> int:
+    return -(-at // _ALIGNED) * _ALIGNED
+
+
+def _places(letter: Letter) -> Iterator[int]:
+    at = letter.start
+    for size in letter.sizes:
+        yield at
+        at = _aligned(at + size)
 
 
 def _joined(file: Any, number: int) -> Mail:

@@ -11,15 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamarck.engines.vectorised.columns import Intervals, Scores
-from lamarck.engines.vectorised.task import VectorTask
+from lamarck.engines.vectorised.task import VectorTask, trained
 
-__all__ = ["Answer", "Held", "Host", "Layout", "Saved", "Stack", "here"]
+__all__ = ["Answer", "Gone", "Held", "Host", "Layout", "Saved", "Stack", "here"]
 
 Answer = Callable[[], Any]
 """What was asked for, when it is needed; raises what went wrong."""
 
 Host = Callable[[str, Any], Answer]
 """Passes a verb of `Stack` and its argument on to a stack, wherever that is."""
+
+
+class Gone(RuntimeError):
+    """The weights of a stack are gone, with the process that held them."""
 
 
 class Saved(abc.ABC):
@@ -83,6 +87,8 @@ class Stack:
         """Puts every row in place: copies first, all read before one is written, then what is new."""
         task, size = self._task, len(layout.seeds)
         targets = np.flatnonzero(layout.copies >= 0)
+        if targets.size:
+            self._check_held()
         if not targets.size:
             self._state = task.init(layout.seeds)  # what is brought is put over it
         else:
@@ -99,16 +105,25 @@ class Stack:
         self._size = size
 
     def fit(self, intervals: Intervals) -> Scores:
-        """Trains all rows and judges them."""
+        """Trains all rows and judges them.
+
+        Raises:
+            TrainingError: If the task answers with something else than it should.
+        """
+        self._check_held()
         state, self._state, size, self._size = self._state, None, self._size, 0  # gone, if training raises
-        state = self._task.fit(state, intervals)
-        scores = self._task.evaluate(state, intervals)
+        state, scores = trained(self._task, state, intervals)
         self._state, self._size = state, size
         return scores
 
     def take(self, rows: NDArray[np.int64] | None) -> Saved:
         """Returns some rows, or all."""
+        self._check_held()
         return Held(self._task.save(self._state if rows is None else self._task.gather(self._state, rows)))
+
+    def _check_held(self) -> None:
+        if self._state is None:
+            raise Gone("the process that held these weights died, and a new one has taken its place")
 
 
 class _Asks(Protocol):

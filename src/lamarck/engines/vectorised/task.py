@@ -8,12 +8,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lamarck._errors import TrainingError
 from lamarck.checkpoints.rows import row_of, stacked
 from lamarck.engines.vectorised.columns import Intervals, Scores
 from lamarck.training import ActiveInterval, Worker
 from lamarck.types import Interval
 
-__all__ = ["VectorTask"]
+__all__ = ["VectorTask", "trained"]
 
 S = TypeVar("S")
 
@@ -159,9 +160,35 @@ class VectorTask(abc.ABC, Generic[S]):
         worker.on_fresh(fresh)
         for interval in worker:
             one = Intervals.of([_plain(interval)])
-            state = self.fit(state, one)
-            scores = self.evaluate(state, one).row(0)
+            state, judged = trained(self, state, one)
+            scores = judged.row(0)
             interval.report(scores["value"], samples=scores["samples"], metrics=scores["metrics"])
+
+
+def trained(task: VectorTask[S], state: S, intervals: Intervals) -> tuple[S, Scores]:
+    """Trains and judges a stack.
+
+    Args:
+        task: The task.
+        state: The stack.
+        intervals: What its rows do.
+
+    Raises:
+        TrainingError: If the task does not return a stack, and scores for all of it.
+    """
+    state = task.fit(state, intervals)
+    if state is None:
+        raise TrainingError("fit returned None; it must return the stack, also if it worked in place")
+    scores = task.evaluate(state, intervals)
+    if not isinstance(scores, Scores):
+        raise TrainingError(f"evaluate returned {_called(scores)}; it must return lamarck.Scores(values=...), with a number for each member")
+    if len(scores) != len(intervals):
+        raise TrainingError(f"evaluate returned {len(scores)} values for {len(intervals)} members; it must return one for each")
+    return state, scores
+
+
+def _called(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _plain(interval: ActiveInterval) -> Interval:
