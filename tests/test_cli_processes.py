@@ -16,9 +16,10 @@ import pytest
 from lamarck import codec
 from lamarck._errors import JournalError
 from lamarck.journal import open_journal
+from lamarck.runs import open_run
 
 TRAIN = """
-import os, sys, time
+import multiprocessing, os, signal, sys, time
 from pathlib import Path
 import numpy as np
 import lamarck as lk
@@ -60,6 +61,16 @@ def flaky(worker):
         if interval.member == 1 and interval.generation == 1:
             raise ValueError("a bad day")
         interval.report(interval.hparams["lr"])
+
+def pools(worker):
+    x = np.array([0.0])
+    worker.track(x=x)
+    for interval in worker:
+        with multiprocessing.get_context("fork").Pool(1) as pool:  # ends its processes by SIGTERM
+            interval.report(pool.apply(abs, [-1.0]), metrics={"ours": float(pool.apply(handled))})
+
+def handled():
+    return callable(signal.getsignal(signal.SIGTERM))
 
 def chatty(worker):
     x = np.array([0.0])
@@ -267,6 +278,13 @@ def test_on_a_terminal_ctrl_c_leaves_only_the_line_that_resumes():
     assert lines[-1] == f"stopped after {reports()} of 24 intervals; go on with: lamarck resume train.db"
     assert not any("elapsed" in line for line in lines)  # the display is gone
     assert seen.endswith("\x1b[?25h") or "\x1b[?25h" in seen  # the cursor is shown again
+
+
+def test_processes_that_training_forks_are_ended_as_without_us():
+    command = [word.replace("train.py:train", "train.py:pools") for word in RUN]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert "Traceback" not in done.stderr
+    assert {record.metrics["ours"] for record in open_run("pools.db").records} == {0.0}
 
 
 def test_what_training_prints_is_not_garbled():

@@ -31,6 +31,7 @@ from trainers import (
     reports_words,
     returns_early,
     tells,
+    tells_how_processes_start,
 )
 
 pytestmark = pytest.mark.slow
@@ -149,6 +150,11 @@ def test_each_worker_has_its_device_and_its_share_of_threads():
     lk.run(tells, SPACE, engine=Processes(gpus=["3", "5"], per_gpu=2, threads=1), observers=[watch], **SETTINGS)
     assert {metrics["gpu"] for metrics in seen} == {3.0, 5.0}
     assert {(metrics["omp"], metrics["torch"]) for metrics in seen} == {(1.0, 1.0)}
+
+
+def test_a_worker_starts_processes_as_any_process_does():
+    history = lk.run(tells_how_processes_start, SPACE, engine=Processes(workers=1), **SETTINGS)
+    assert {record.value for record in history.records} == {1.0}
 
 
 def test_with_as_many_workers_as_members_nothing_is_reloaded_but_at_a_copy():

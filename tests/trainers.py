@@ -75,6 +75,12 @@ def tells(worker):
         interval.report(0.0, metrics={"gpu": float(said["gpu"]), "omp": float(said["omp"]), "torch": said["torch"]})
 
 
+def tells_how_processes_start(worker):
+    worker.track(x=np.zeros(1))
+    for interval in worker:
+        interval.report(float(multiprocessing.get_start_method() == multiprocessing.get_all_start_methods()[0]))
+
+
 def counts_loads(worker):
     """Counts in an untracked number: it survives only where the process goes on with its own member."""
     count = [0]

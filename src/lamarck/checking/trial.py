@@ -22,7 +22,7 @@ from lamarck._errors import CheckpointError, TrainingError
 from lamarck.checking.states import Difference, differences
 from lamarck.checking.watch import Look, look, user_frames
 from lamarck.checkpoints import Checkpoints, open_checkpoints
-from lamarck.engines._start import die_with_parent, fork_server
+from lamarck.engines._start import die_with_parent, fork_server, new_process
 from lamarck.training import Worker, seed_everything
 from lamarck.types import Failure, Interval, Key, Report
 
@@ -143,24 +143,24 @@ def attempt(job: Job, method: Literal["forkserver", "spawn"]) -> Outcome:
     context = fork_server("lamarck.checking.trial") if method == "forkserver" else multiprocessing.get_context("spawn")
     mine, theirs = multiprocessing.Pipe(duplex=False)
     # Not a daemon: those may not have children, and data loaders have.
-    process = context.Process(target=_child, args=(theirs, job), name="lamarck-check")  # type: ignore[attr-defined]
-    process.start()
+    trial = new_process(context, _child, (theirs, job), name="lamarck-check")
+    trial.start()
     theirs.close()
     try:
         # A child of the dead process may hold the pipe open, so that its end alone would not be noticed.
-        connection.wait([mine, process.sentinel])
+        connection.wait([mine, trial.sentinel])
         if mine.poll():
             with suppress(EOFError):
                 outcome: Outcome = mine.recv()
-                process.join(2)
+                trial.join(2)
                 return outcome
-        process.join(2)
-        return _died(process.exitcode, job)
+        trial.join(2)
+        return _died(trial.exitcode, job)
     finally:
         mine.close()
-        process.kill()
-        process.join()
-        process.close()
+        trial.kill()
+        trial.join()
+        trial.close()
 
 
 def _died(code: int | None, job: Job) -> Outcome:

@@ -7,13 +7,13 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import connection, forkserver, parent_process, resource_tracker
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from typing import NoReturn
+from typing import Any, NoReturn
 
-__all__ = ["die", "die_with_parent", "fork_server", "kill", "lead", "limit_threads"]
+__all__ = ["die", "die_with_parent", "fork_server", "kill", "lead", "limit_threads", "new_process"]
 
 
 def fork_server(module: str, preload: Sequence[str] | None = None) -> BaseContext:
@@ -37,6 +37,28 @@ def fork_server(module: str, preload: Sequence[str] | None = None) -> BaseContex
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
+
+
+def new_process(context: BaseContext, target: Callable[..., object], args: Sequence[Any], *, name: str) -> BaseProcess:
+    """Makes a process that starts others as this one does.
+
+    By itself it would start them as it was started. Then each pass over a PyTorch data loader with workers would import PyTorch anew.
+
+    Args:
+        context: How it is started.
+        target: What runs in it.
+        args: What that is given.
+        name: What to call it.
+    """
+    method = multiprocessing.get_start_method(allow_none=True)
+    made: Any = context.Process  # type: ignore[attr-defined]
+    begun: BaseProcess = made(target=_as_in_parent, args=(method, target, *args), name=name)
+    return begun
+
+
+def _as_in_parent(method: str | None, target: Callable[..., object], *args: Any) -> None:
+    multiprocessing.set_start_method(method, force=True)
+    target(*args)
 
 
 def lead() -> None:

@@ -29,7 +29,7 @@ from lamarck._errors import PopulationLost, ReportError, SettingsError, StaleRep
 from lamarck.checkpoints import MemoryCheckpoints, open_checkpoints
 from lamarck.coordinator import Coordinator
 from lamarck.engines import _child as c
-from lamarck.engines._start import fork_server
+from lamarck.engines._start import fork_server, new_process
 from lamarck.engines.engine import Train
 from lamarck.types import Failure, Report
 
@@ -220,13 +220,11 @@ class _Pool:
 
     def _start(self, slot: _Slot) -> None:
         mine, theirs = connection.Pipe()
-        make: Any = self.context.Process  # type: ignore[attr-defined]
-        process = make(
-            target=c.child, args=(theirs, slot.assignment), name="lamarck-worker"
-        )  # no daemon: data loaders have children of their own
-        process.start()
+        # No daemon: data loaders have children of their own.
+        begun = new_process(self.context, c.child, (theirs, slot.assignment), name="lamarck-worker")
+        begun.start()
         theirs.close()
-        slot.process, slot.pipe, slot.waiting, slot.deadline = process, mine, False, None
+        slot.process, slot.pipe, slot.waiting, slot.deadline = begun, mine, False, None
 
     def _turn(self) -> None:
         """Waits until somebody says something, dies or hangs, and answers."""
