@@ -250,23 +250,6 @@ def test_a_hyperparameter_that_is_no_number_is_an_error():
 # ---- data -------------------------------------------------------------------------------------------------------------------------------
 
 
-def test_each_member_goes_through_all_samples_in_an_order_of_its_own():
-    trainer = task(MODULES["linear"])
-    chosen = trainer._batches.indices(np.zeros(2), np.array([1, 2]), 6)  # two epochs of three batches
-    for member in range(2):
-        for epoch in (chosen[:3, member], chosen[3:, member]):
-            assert sorted(epoch.flatten().tolist()) == list(range(24))
-    assert (chosen[:, 0] != chosen[:, 1]).any()
-
-
-def test_shared_batches_depend_on_the_step_alone():
-    trainer = task(MODULES["linear"], shared_batches=True)
-    whole = trainer._batches.indices(np.zeros(2, dtype=int), np.array([1, 2]), 7)
-    later = trainer._batches.indices(np.full(3, 4), np.array([5, 6, 7]), 3)
-    assert torch.equal(whole[4:], later)
-    assert whole.shape == (7, 8)
-
-
 @pytest.mark.parametrize("how", ["batched", "looped"])
 def test_members_at_different_steps_share_with_those_who_stand_where_they_do(how):
     trainer = task(MODULES["linear"], shared_batches=True, how=how)
@@ -277,28 +260,6 @@ def test_members_at_different_steps_share_with_those_who_stand_where_they_do(how
     for member in range(MEMBERS):
         row = np.array([member])
         equal(together, trainer.fit(trainer.gather(state, row), mixed_up.rows(row)), rows=slice(member, member + 1))
-
-
-@pytest.mark.parametrize("how", ["batched", "looped"])
-def test_a_loader_feeds_all_members_the_same_batches(how):
-    x, y = data()
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=8, shuffle=True)
-    trainer = task(MODULES["linear"], train=loader, how=how)
-    state = trainer.fit(trainer.init(np.arange(MEMBERS)), intervals())
-    stream = trainer._batches.stream(0)
-    batches = [next(stream) for _ in range(5)]
-    again = trainer._batches.stream(0)
-    assert all(torch.equal(a[0], next(again)[0]) for a in batches)
-    assert torch.equal(torch.cat([x for x, _ in batches[:3]]).sort(0).values, x.sort(0).values)
-    torch.manual_seed(1)
-    model = MODULES["linear"]().double()
-    optimizer = torch.optim.Adam(model.parameters(), lr=float(intervals().hparams["lr"][1]))
-    for inputs, targets in batches:
-        optimizer.zero_grad()
-        functional.cross_entropy(model(inputs), targets).backward()
-        optimizer.step()
-    for name, weight in model.state_dict().items():
-        torch.testing.assert_close(state.weights[name][1], weight, rtol=1e-9, atol=1e-9)
 
 
 # ---- what cannot be done ----------------------------------------------------------------------------------------------------------------

@@ -83,8 +83,11 @@ class Vectorised:
             return
         size, settings = len(coordinator.population), coordinator.population.settings
         train.expect((settings.generations - min(coordinator.population.floor, settings.generations)) * settings.interval)
-        with gated(coordinator) as gate, hosted(train, size, self.processes, self.members_per_chunk) as hosts:
-            _Run(coordinator, Fleet(hosts, size), gate, self.checkpoint_every).carry_out()
+        try:
+            with gated(coordinator) as gate, hosted(train, size, self.processes, self.members_per_chunk) as hosts:
+                _Run(coordinator, Fleet(hosts, size), gate, self.checkpoint_every).carry_out()
+        finally:
+            train.done()
 
     def check(self, train: Train) -> None:
         """Raises `SettingsError` if what is to be trained is not a `VectorTask`."""

@@ -128,6 +128,10 @@ class VectorTask(abc.ABC, Generic[S]):
         """
         return
 
+    def done(self) -> None:
+        """Is told once, after everything else, that the run is over, so that worker processes and the like can go."""
+        return
+
     def processes(self, members: int) -> int:
         """Returns how many processes to split a population over, where the engine is not told: 1, this one, unless a task knows better.
 
@@ -158,11 +162,14 @@ class VectorTask(abc.ABC, Generic[S]):
 
         worker.track(state=(lambda: row_of(self.save(state), 0), load))
         worker.on_fresh(fresh)
-        for interval in worker:
-            one = Intervals.of([_plain(interval)])
-            state, judged = trained(self, state, one)
-            scores = judged.row(0)
-            interval.report(scores["value"], samples=scores["samples"], metrics=scores["metrics"])
+        try:
+            for interval in worker:
+                one = Intervals.of([_plain(interval)])
+                state, judged = trained(self, state, one)
+                scores = judged.row(0)
+                interval.report(scores["value"], samples=scores["samples"], metrics=scores["metrics"])
+        finally:
+            self.done()
 
 
 def trained(task: VectorTask[S], state: S, intervals: Intervals) -> tuple[S, Scores]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import chain, count
+from collections.abc import Iterator
 from typing import Any, final
 
 import numpy as np
@@ -12,19 +11,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamarck._errors import SettingsError
+from lamarck.engines.vectorised.torch.order import LONGEST, permuted
+from lamarck.envs.noise import keys
 
-__all__ = ["Batches", "Loaded", "Sampled"]
+__all__ = ["Sampled", "stretches"]
 
-Batch = tuple[Tensor, ...]
-"""Inputs, targets, and what else a sample has; the samples along the first axis."""
+_MOST, _LEAST = 64, 16
+"""Steps that are planned together. A tile of members takes them all before the next one does, so they should be many."""
+_CHOSEN = 1 << 20
+"""Samples that are chosen for them, in all members; at least `_LEAST` steps are planned whatever that takes."""
+_AT_ONCE = 1 << 17
+"""Of which so many at once, in the cache."""
+_ORDER = -1
+"""Sets the keys of orders apart from those of noise."""
+
+
+def stretches(steps: int, most: int) -> Iterator[tuple[int, int]]:
+    """Cuts steps into stretches of a length that steps can be fused in, and what is left over."""
+    for start in range(0, steps, most):
+        yield start, min(steps, start + most)
 
 
 @final
 class Sampled:
     """Batches out of tensors.
 
-    Each member goes through its own permutations of the samples, drawn from its interval's seed; with ``shared``, all members see the same
-    ones, which depend on the step alone.
+    Each member goes through permutations of the samples of its own, which depend on its interval's seed; with ``shared``, all members go
+    through the same ones, which depend on the step alone.
 
     Args:
         tensors: The samples.
@@ -32,60 +45,55 @@ class Sampled:
         shared: Whether all members see the same batches.
     """
 
-    def __init__(self, tensors: Batch, size: int, *, shared: bool) -> None:
+    def __init__(self, tensors: tuple[Tensor, ...], size: int, *, shared: bool) -> None:
+        if len(tensors[0]) > LONGEST:
+            raise SettingsError(f"train: got {len(tensors[0])} samples; at most {LONGEST} can be put in order, so give a DataLoader")
         self.tensors, self.shared = tensors, shared
         self.size = min(size, len(tensors[0]))
 
-    def indices(self, start: NDArray[np.int64], seeds: NDArray[np.int64], steps: int) -> Tensor:
-        """Returns ``int64[steps, n, size]``, on the device of the samples; ``[steps, size]`` if all members see the same.
+    def plans(self, start: NDArray[np.int64], seeds: NDArray[np.int64], steps: int) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """Yields stretches of steps that follow each other: first, last but one, and what a `Plan` says of their data.
 
         Args:
             start: ``int64[n]``; step at which each member stands, the same for all if they see the same.
             seeds: ``int64[n]``; each member's seed.
-            steps: How many batches.
+            steps: How many in all.
         """
-        chosen = self._one(0, int(start[0]), steps) if self.shared else np.stack([self._one(seed, 0, steps) for seed in seeds.tolist()], axis=1)
-        return torch.from_numpy(chosen).to(self.tensors[0].device)
+        members = 1 if self.shared else len(seeds)
+        most = max(_LEAST, min(_MOST, _CHOSEN // (self.size * members) // 4 * 4))
+        for first, stop in stretches(steps, most):
+            chosen = self.indices(start, seeds, stop - first, first)
+            yield first, stop, {"chosen": chosen, "samples": self.tensors, "shared": self.shared}
 
-    def _one(self, seed: int, start: int, steps: int) -> NDArray[np.int64]:
-        """The stretch of an endless row of permutations that begins at a step."""
-        samples, begin = len(self.tensors[0]), start * self.size
-        epochs = range(begin // samples, -(-(begin + steps * self.size) // samples))
-        row = np.concatenate([np.random.default_rng((seed, epoch)).permutation(samples) for epoch in epochs])
-        offset = begin - epochs.start * samples
-        return row[offset : offset + steps * self.size].reshape(steps, self.size)
+    def indices(self, start: NDArray[np.int64], seeds: NDArray[np.int64], steps: int, first: int = 0) -> Tensor:
+        """Returns ``int32[steps, n, size]``, on the device of the samples; ``[steps, size]`` if all members see the same.
 
-    def batch(self, chosen: Tensor) -> Batch:
-        """Returns the samples of one step."""
-        return tuple(tensor[chosen] for tensor in self.tensors)
+        Args:
+            start: As for `plans`.
+            seeds: As for `plans`.
+            steps: How many batches.
+            first: The first of them, counted from the beginning of the interval.
+        """
+        if self.shared:
+            return self._chosen(np.zeros(1, dtype=np.int64), int(start[0]) + first, steps)[:, 0]
+        return self._chosen(seeds, first, steps)
 
-
-@final
-class Loaded:
-    """Batches out of a `torch.utils.data.DataLoader`, or anything that can be iterated over again and again; the same for all members.
-
-    Args:
-        loader: Yields tensors, or tuples of them. Whatever is random in it must come from PyTorch's global generator, which is seeded by the
-            step.
-        device: Where the tensors go.
-    """
-
-    def __init__(self, loader: Iterable[Any], device: torch.device) -> None:
-        self._loader, self._device = loader, device
-
-    def stream(self, start: int) -> Iterator[Batch]:
-        """Yields batches without end, beginning at a step."""
-        for epoch in count():
-            with torch.random.fork_rng(devices=[]):  # a loader draws its order when it is asked for the first batch
-                torch.manual_seed(start + (epoch << 32))
-                batches = iter(self._loader)
-                first = next(batches, None)
-            if first is None:
-                raise SettingsError("train: the loader yields nothing; it must be one that can be iterated over again and again")
-            for batch in chain([first], batches):
-                parts = batch if isinstance(batch, tuple | list) else (batch,)
-                yield tuple(part.to(self._device, non_blocking=True) for part in parts)
+    def _chosen(self, seeds: NDArray[np.int64], first: int, steps: int) -> Tensor:
+        """The stretch that begins at a step of an endless row of permutations for each seed."""
+        device, size = self.tensors[0].device, self.size
+        chosen = torch.empty(steps, len(seeds), size, dtype=torch.int32, device=device)
+        own = keys(torch.from_numpy(seeds).to(device), _ORDER)
+        for begin, end in stretches(steps, max(1, _AT_ONCE // (len(seeds) * size))):
+            row = np.arange((first + begin) * size, (first + end) * size).reshape(-1, 1, size)
+            epochs, places = np.divmod(row, len(self.tensors[0]))
+            earlier = epochs[:, :, :1]  # a batch is part of two permutations at most
+            key = _keys(own, earlier)
+            if (crossed := epochs > earlier).any():
+                key = torch.where(torch.from_numpy(crossed).to(device), _keys(own, earlier + 1), key)
+            chosen[begin:end] = permuted(torch.from_numpy(places.astype(np.int32)).to(device), key, len(self.tensors[0]))
+        return chosen
 
 
-Batches = Sampled | Loaded
-"""Where batches come from."""
+def _keys(own: Tensor, epochs: NDArray[np.int64]) -> Tensor:
+    """``int32[steps, n, 1]``: a key for each epoch of each member."""
+    return (keys(own[:, None], torch.from_numpy(epochs).to(own.device)) >> 32).to(torch.int32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, final
 
 import numpy as np
@@ -15,7 +15,8 @@ from lamarck._errors import SettingsError
 from lamarck.engines.vectorised.columns import Intervals, Scores
 from lamarck.engines.vectorised.task import VectorTask
 from lamarck.engines.vectorised.torch.choice import Choice, How
-from lamarck.engines.vectorised.torch.data import Loaded, Sampled
+from lamarck.engines.vectorised.torch.data import Sampled
+from lamarck.engines.vectorised.torch.loader import Loaded
 from lamarck.engines.vectorised.torch.memory import fitting
 from lamarck.engines.vectorised.torch.optimizers import Rule, rule
 from lamarck.engines.vectorised.torch.probe import probed
@@ -45,7 +46,7 @@ class Supervised(VectorTask[Members]):
         model: Makes the module, with its initial weights; called once for each member.
         loss: ``loss(model, batch, hparams)``: what training lessens; one number, or one for each sample.
         train: Tensors with the samples along the first axis, usually ``(inputs, targets)``, on the device to train on; or a
-            ``torch.utils.data.DataLoader``.
+            ``torch.utils.data.DataLoader``, of whose batches each step takes the next, epoch after epoch, the same for all members.
         test: Tensors to judge members by.
         evaluate: ``evaluate(model, batch, hparams)``: what members are judged by, one number or one for each sample; by default the loss.
             The module is in evaluation mode.
@@ -152,13 +153,13 @@ class Supervised(VectorTask[Members]):
                 state = self.scatter(state, rows, self.fit(self.gather(state, rows), intervals.rows(rows)))
             return state
         self.program.module.train()
-        plan = self._plan(intervals, _dtype(state))
-        if not self._probed:
-            probed(self.program, state, plan, self.how, set(self._reached(intervals)))
-            self._probed = True
         with torch.random.fork_rng(devices=[]):  # for noise that does not ask `Aids`
             torch.manual_seed(int(intervals.seeds[0]))
-            self.choice.train(state, plan)
+            for plan in self._plans(intervals, _dtype(state)):
+                if not self._probed:
+                    probed(self.program, state, plan, self.how, set(self._reached(intervals)))
+                    self._probed = True
+                self.choice.train(state, plan)
         return state
 
     def evaluate(self, state: Members, intervals: Intervals) -> Scores:
@@ -221,10 +222,17 @@ class Supervised(VectorTask[Members]):
         """Decides by this whether to compile; see `VectorTask.expect`."""
         self._steps, self._choice = steps, None
 
+    def done(self) -> None:
+        """Ends the worker processes of a loader; see `VectorTask.done`."""
+        if isinstance(self._batches, Loaded):
+            self._batches.close()
+
     def processes(self, members: int) -> int:
         """One for each core on a CPU, if there is enough to share out; see `VectorTask.processes`."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, min(cores, members // 2)) if self.device.type == "cpu" else 1
+        if self.device.type != "cpu" or (isinstance(self._batches, Loaded) and self._batches.workers):
+            return 1  # each process would start as many workers of its own, to load the same batches
+        return max(1, min(cores, members // 2))
 
     def members_per_chunk(self, members: int) -> int:
         """What fits in memory; see `VectorTask.members_per_chunk`."""
@@ -236,31 +244,37 @@ class Supervised(VectorTask[Members]):
     def _on(self, part: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         return {name: tensor.to(self.device, dtype) for name, tensor in part.items()}
 
-    def _sample(self) -> tuple[Tensor, ...]:
+    def _sample(self) -> Any:
         if isinstance(self._batches, Loaded):
-            return next(iter(self._batches.stream(0)))
+            return self._batches.sample()
         return tuple(part[: self._batches.size] for part in self._batches.tensors)
 
-    def _plan(self, intervals: Intervals, dtype: torch.dtype) -> Plan:
-        steps, hparams = intervals.steps, self._numbers(intervals, dtype)
+    def _plans(self, intervals: Intervals, dtype: torch.dtype) -> Iterator[Plan]:
+        """Plans an interval stretch by stretch, so that only the data of one stretch are in memory."""
         exact = {name: torch.from_numpy(_filled(intervals, name, getattr(self.rule, name))) for name in self.rule.hyperparameters()}
         precise = torch.promote_types(dtype, torch.float32)  # of half precision, 0.999 is 1
         count = torch.from_numpy(intervals.start)
-        ages = count + torch.arange(1, steps + 1)[:, None]
-        key = keys(torch.from_numpy(intervals.seeds), ages)
+        seeds = torch.from_numpy(intervals.seeds)
         common: dict[str, Any] = {
-            "hparams": hparams,
+            "hparams": self._numbers(intervals, dtype),
             "attributes": self._attributes_of(intervals, dtype),
             "numbers": self._on(exact, precise),
-            "scalars": self._on(self.rule.scalars(exact, ages.to(torch.float64)), precise),
-            "keys": key.to(self.device),
-            "count": count,
+            "mask": self._mask(intervals, dtype),
         }
+        for first, stop, data in self._data(intervals):
+            ages = count + torch.arange(first + 1, stop + 1)[:, None]
+            yield Plan(
+                scalars=self._on(self.rule.scalars(exact, ages.to(torch.float64)), precise),
+                keys=keys(seeds, ages).to(self.device),
+                count=count + first,
+                **common,
+                **data,
+            )
+
+    def _data(self, intervals: Intervals) -> Iterator[tuple[int, int, dict[str, Any]]]:
         if isinstance(self._batches, Loaded):
-            stream = self._batches.stream(int(intervals.start[0]))
-            return Plan(batches=tuple(next(stream) for _ in range(steps)), shared=True, **common)
-        chosen = self._batches.indices(intervals.start, intervals.seeds, steps)
-        return Plan(chosen=chosen, samples=self._batches.tensors, shared=self._batches.shared, mask=self._mask(intervals, dtype), **common)
+            return self._batches.plans(int(intervals.start[0]), intervals.steps)
+        return self._batches.plans(intervals.start, intervals.seeds, intervals.steps)
 
     def _numbers(self, intervals: Intervals, dtype: torch.dtype) -> dict[str, Tensor]:
         for name, column in intervals.hparams.items():
@@ -278,9 +292,8 @@ class Supervised(VectorTask[Members]):
         return self._on(columns, dtype)
 
     def _mask(self, intervals: Intervals, dtype: torch.dtype) -> Tensor | None:
-        if _BATCH_SIZE not in intervals.hparams:
+        if _BATCH_SIZE not in intervals.hparams or isinstance(self._batches, Loaded):
             return None
-        assert isinstance(self._batches, Sampled)
         sizes = _filled(intervals, _BATCH_SIZE, self._batches.size)
         if not (sizes.min() >= 1 and sizes.max() <= self._batches.size):
             raise SettingsError(

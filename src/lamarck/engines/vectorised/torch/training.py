@@ -67,8 +67,8 @@ class Plan:
     """What n members do in some steps. Nothing in it depends on the way, and nothing waits for the device.
 
     Args:
-        batches: A batch for each step: tensors ``[n, batch, ...]``, or ``[batch, ...]`` if they are shared.
-        chosen: ``int64[steps, n, batch]`` or ``[steps, batch]``: rows of `samples`, instead of `batches`.
+        batches: A batch for each step, ``[batch, ...]``, the same for all members: tensors in a tuple or a dictionary.
+        chosen: ``int32[steps, n, batch]`` or ``[steps, batch]``: rows of `samples`, instead of `batches`.
         samples: What is chosen from.
         shared: Whether all members see the same batch.
         hparams: ``[n]`` each: what the loss is told; NaN where a conditional one is not active.
@@ -80,7 +80,7 @@ class Plan:
         count: ``int64[n]``: steps that each member had behind it.
     """
 
-    batches: tuple[tuple[Tensor, ...], ...] = ()
+    batches: tuple[Any, ...] = ()
     chosen: Tensor | None = None
     samples: tuple[Tensor, ...] = ()
     shared: bool
@@ -111,7 +111,6 @@ class Plan:
         own = not self.shared
         return replace(
             self,
-            batches=tuple(tuple(part[start:stop] for part in batch) for batch in self.batches) if own else self.batches,
             chosen=self.chosen[:, start:stop] if own and self.chosen is not None else self.chosen,
             hparams={name: column[start:stop] for name, column in self.hparams.items()},
             attributes={path: column[start:stop] for path, column in self.attributes.items()},
@@ -122,7 +121,7 @@ class Plan:
             count=self.count[start:stop],
         )
 
-    def batch(self, step: int) -> tuple[Tensor, ...]:
+    def batch(self, step: int) -> Any:
         """Returns what everybody sees in a step."""
         return self.batches[step] if self.chosen is None else tuple(samples[self.chosen[step]] for samples in self.samples)
 
@@ -237,8 +236,7 @@ class Ways:
 
     @staticmethod
     def _own(plan: Plan, step: int, row: int) -> tuple[Tensor, ...]:
-        if plan.chosen is None:
-            return tuple(part[row] for part in plan.batches[step])
+        assert plan.chosen is not None  # what a loader yields is for all
         return tuple(samples[plan.chosen[step, row]] for samples in plan.samples)
 
     def _native(self, member: Members, trained: list[nn.Parameter], plan: Plan, row: int) -> Callable[[int], object]:
