@@ -27,7 +27,7 @@ _ORDER = -1
 
 
 def stretches(steps: int, most: int) -> Iterator[tuple[int, int]]:
-    """Cuts steps into stretches of a length that steps can be fused in, and what is left over."""
+    """Cuts steps into stretches of one length, and what is left over."""
     for start in range(0, steps, most):
         yield start, min(steps, start + most)
 
@@ -60,7 +60,7 @@ class Sampled:
             steps: How many in all.
         """
         members = 1 if self.shared else len(seeds)
-        most = max(_LEAST, min(_MOST, _CHOSEN // (self.size * members) // 4 * 4))
+        most = max(_LEAST, min(_MOST, _CHOSEN // (self.size * members) // _LEAST * _LEAST))
         for first, stop in stretches(steps, most):
             chosen = self.indices(start, seeds, stop - first, first)
             yield first, stop, {"chosen": chosen, "samples": self.tensors, "shared": self.shared}

@@ -64,7 +64,7 @@ class Loaded:
             with _put_back():
                 batches = [self._placed(next(stream))]
                 size = sum(tensor.nbytes for tensor in tensors_in(batches[0]))
-                most = max(_LEAST, min(_MOST, _BYTES // max(1, size) // 4 * 4))
+                most = max(_LEAST, min(_MOST, 1 << max(1, _BYTES // max(1, size)).bit_length() - 1))
                 batches += [self._placed(next(stream)) for _ in range(min(most, steps - first) - 1)]
             yield first, first + len(batches), {"batches": tuple(batches), "shared": True}
             first += len(batches)
