@@ -15,11 +15,15 @@ from torch.nn import functional
 
 from lamarck.engines.vectorised.torch.draws import Drawn, dropped
 
-__all__ = ["LAYERS", "OPENED", "attention_dropout", "with_a_number"]
+__all__ = ["LAYERS", "OPENED", "attention_dropout", "opened", "with_a_number"]
 
 
-def _opened(function: Any) -> Callable[..., Any]:
-    """Returns a function of PyTorch that does not ask whether somebody answers for it, so that what it calls can be answered for."""
+def opened(function: Any) -> Callable[..., Any]:
+    """Returns a function of PyTorch that does not ask whether somebody answers for it, so that what it calls can be answered for.
+
+    Args:
+        function: One of those that are written in Python.
+    """
     silent = {f"has_torch_function{kind}": lambda *tensors: False for kind in ("", "_unary", "_variadic")}
     copy = FunctionType(function.__code__, function.__globals__ | silent, function.__name__, function.__defaults__, function.__closure__)
     copy.__kwdefaults__ = function.__kwdefaults__
@@ -27,7 +31,7 @@ def _opened(function: Any) -> Callable[..., Any]:
 
 
 OPENED: Mapping[str, Callable[..., Any]] = {
-    function.__name__: _opened(function) for function in (functional.gumbel_softmax, functional.multi_head_attention_forward)
+    function.__name__: opened(function) for function in (functional.gumbel_softmax, functional.multi_head_attention_forward)
 }
 """By name: what can be carried out as it is written, with noise that is answered for."""
 

@@ -1,20 +1,28 @@
-"""A trial with a few members before anything is trained: can this module be batched, and does every hyperparameter arrive?"""
+"""A trial with a few members before anything is trained: does it work, does every hyperparameter arrive, and can this module be batched?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lamarck._errors import SettingsError
-from lamarck.engines.vectorised.torch import aids
-from lamarck.engines.vectorised.torch.program import Program
+from lamarck._errors import LamarckError, SettingsError, TrainingError
+from lamarck.engines.vectorised.torch import streams
+from lamarck.engines.vectorised.torch.aids import Aids, asked
+from lamarck.engines.vectorised.torch.layers import opened
+from lamarck.engines.vectorised.torch.numbers import SETTABLE
+from lamarck.engines.vectorised.torch.program import Program, averaged
 from lamarck.engines.vectorised.torch.training import Members, Plan
 
 __all__ = ["probed"]
+
+_LOOPED = "Or take how='looped', which trains one member after the other in the same program"
+_backward = opened(torch.autograd.backward)
+"""The backward pass, of which `Aids` sees what is computed again."""
+_UNSEEN_BY_COMPILERS = frozenset({"normal", "rand_like", "randint_like", "randn_like"})
 
 
 class _Watched(dict[str, Any]):
@@ -32,12 +40,41 @@ class _Watched(dict[str, Any]):
         self._read.add(name)
         return super().get(name, default)
 
+    def __iter__(self) -> Iterator[str]:  # also what ** and dict() go through
+        return iter(self._all())
+
+    def keys(self) -> Any:
+        return self._all().keys()
+
+    def values(self) -> Any:
+        return self._all().values()
+
+    def items(self) -> Any:
+        return self._all().items()
+
+    def copy(self) -> dict[str, Any]:
+        return self._all()
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self._read.add(name)
+        return super().pop(name, *default)
+
+    def __or__(self, other: Any) -> Any:
+        return self._all() | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | self._all()
+
+    def _all(self) -> dict[str, Any]:
+        self._read.update(super().keys())
+        return dict(super().items())
+
 
 def probed(program: Program, members: Members, plan: Plan, how: str, reached: set[str]) -> None:
-    """Computes one gradient for one member, and for two together, and throws it away.
+    """Computes one gradient for one member by itself, and for two together, and throws it away.
 
     Args:
-        program: What a member computes. It learns whether it needs `Aids`, and which weights no gradient reaches.
+        program: What a member computes. It learns what noise it draws, and which weights no gradient reaches.
         members: The stack.
         plan: What is to be trained.
         how: How; what is never batched need not be.
@@ -45,76 +82,142 @@ def probed(program: Program, members: Members, plan: Plan, how: str, reached: se
 
     Raises:
         SettingsError: If a hyperparameter arrives nowhere, or a module cannot be batched; the message names it, and the way out.
+        TrainingError: If the loss raises.
     """
-    read: set[str] = set()
-    loss = program.loss
-    # Python's own generators are not touched by any of this, and PyTorch's is put back.
-    with torch.random.fork_rng(devices=[]), aids.asked() as asked:
-        try:
-            program.loss = lambda model, batch, hparams: loss(model, batch, _Watched(hparams, read))
-            _gradients(program, members, plan, 1, batched=False)
-        finally:
-            program.loss = loss
-        program.aided = bool(asked)
+    with streams.restored(plan.keys.device):  # nobody's generators are touched by any of this
+        read = _tried(program, members, plan)
         if missing := sorted(set(plan.hparams) - read - reached):
             raise SettingsError(
                 f"{', '.join(map(repr, missing))}: tuned, but arrives nowhere: the optimizer has nothing of that name, and the loss does not "
                 "read it. Rename it, read it in the loss by hparams[...], or set an attribute of the module by attributes={...}"
             )
-        if how != "looped":
-            with _blamed(program.module):
-                _gradients(program, members, plan, min(2, len(members)), batched=True)
+        if how == "looped":
+            return
+        if program.strange:
+            place = _named(*_drawing(program, members, plan))
+            raise SettingsError(
+                f"{place} draws noise of its own, which would not be a member's own if many were trained at once. Draw it with torch.rand, "
+                f"torch.randn or another function of torch, without a generator. {_LOOPED}"
+            )
+        if hooked := [name for name, weight in program.ordinary.module.named_parameters() if _hooked(weight)]:
+            raise SettingsError(f"the parameter {hooked[0]!r} has a hook, which would not be called if many were trained at once. {_LOOPED}")
+        with _blamed(program.module, plan.attributes):
+            _together(program, members, plan)
 
 
-def _gradients(program: Program, members: Members, plan: Plan, size: int, *, batched: bool) -> None:
-    few = members.map(lambda tensor: tensor[:size].clone())
-    batch = plan.batch(0)
-    if not plan.shared:
-        batch = tuple(part[:size] for part in batch)
-    hparams = {name: column[:size] for name, column in plan.hparams.items()}
-    attributes = {path: column[:size] for path, column in plan.attributes.items()}
-    mask = None if plan.mask is None else plan.mask[:size]
-    keys = plan.keys[0, :size]
-    if batched:
-        dims = (0, 0, None if plan.shared else 0, 0, 0, None if mask is None else 0)
-        torch.vmap(program.gradients, in_dims=dims, randomness="different")(few.weights, few.fixed | attributes, batch, hparams, keys, mask)
-        return
+def _tried(program: Program, members: Members, plan: Plan) -> set[str]:
+    """Trains one member by itself for a step, as every module can, and returns the hyperparameters that the loss read."""
+    read: set[str] = set()
+    one = members.map(lambda tensor: tensor[0].clone())
+    module = program.ordinary.hold(one.weights | one.fixed, _numbers(plan))
+    module.train()
+    before = streams.standing(plan.keys.device)
+    with asked() as names, Aids(plan.keys[0, 0]):
+        hparams = _Watched({name: column[0] for name, column in plan.hparams.items()}, read)
+        try:
+            said = program.loss(module, _batch(plan), hparams)
+        except LamarckError:
+            raise
+        except Exception as error:
+            told = f"; hparams has {', '.join(plan.hparams)}" if isinstance(error, KeyError) else ""
+            raise TrainingError(f"loss: it raised when it was first called, {type(error).__name__}: {error}{told}") from error
+        loss, forward = averaged(said, None if plan.mask is None else plan.mask[0]), len(names)
+        if not loss.requires_grad:
+            raise SettingsError("loss: what it returned does not depend on the weights, so that there is nothing to train by it")
+        _backward(loss)
+    program.keyed = len(names) == forward
+    program.strange = not program.keyed or not streams.same(before, streams.standing(plan.keys.device))
+    program.aided = bool(names) or bool(plan.attributes)  # a probability that is 0 for this member may not be for the next one
+    program.uncompiled = _UNSEEN_BY_COMPILERS & set(names)
+    weights = dict(module.named_parameters())
+    program.idle = frozenset(name for name in program.trained if weights[name].grad is None)
+    module.zero_grad()
+    program.ordinary.release(one.weights | one.fixed, program.buffers)
+    return read
 
-    def first(part: Tensor) -> Tensor:
-        return part[0]
 
-    one = few.map(first)
-    batch = batch if plan.shared else tuple(map(first, batch))
-    numbers = {name: column[0] for name, column in hparams.items()}
-    told = one.fixed | {path: column[0] for path, column in attributes.items()}
-    program.idle = program.unreached(one.weights, told, batch, numbers, keys[0], None if mask is None else mask[0])
+def _batch(plan: Plan) -> Any:
+    return plan.batch(0) if plan.shared else tuple(part[0] for part in plan.batch(0))
+
+
+def _numbers(plan: Plan) -> dict[str, float]:
+    return {path: float(column[0]) for path, column in plan.attributes.items()}
+
+
+def _together(program: Program, members: Members, plan: Plan) -> None:
+    size = min(2, len(members))
+    few, theirs = members.map(lambda tensor: tensor[:size].clone()), plan.rows(0, size)
+    dims = (0, 0, None if plan.shared else 0, 0, 0, None if plan.mask is None else 0)
+    gradients = torch.vmap(program.gradients, in_dims=dims, randomness="different")
+    gradients(few.weights, few.fixed | theirs.attributes, theirs.batch(0), theirs.hparams, theirs.keys[0], theirs.mask)
+
+
+def _hooked(weight: Any) -> bool:
+    return bool(weight._backward_hooks) or bool(getattr(weight, "_post_accumulate_grad_hooks", None))
+
+
+# ---- whose fault it is --------------------------------------------------------------------------------------------------------------------
+
+Place = tuple[str, nn.Module]
+"""A module and its name."""
 
 
 @contextmanager
-def _blamed(module: nn.Module) -> Iterator[None]:
-    """Says in which module it was that batching failed."""
-    inside: list[tuple[str, nn.Module]] = []
+def _followed(module: nn.Module, enter: Callable[[Place], None], leave: Callable[[Place], None]) -> Iterator[None]:
+    """Calls one function whenever a module is entered, and another when it is left."""
     hooks = []
-    for name, part in module.named_modules():
-        hooks.append(part.register_forward_pre_hook(lambda part, args, name=name: inside.append((name, part))))
-        hooks.append(part.register_forward_hook(lambda part, args, output: _left(inside)))
+    for place in module.named_modules():
+        hooks.append(place[1].register_forward_pre_hook(lambda part, args, place=place: enter(place)))
+        hooks.append(place[1].register_forward_hook(lambda part, args, output, place=place: leave(place)))
     try:
         yield
-    except SettingsError:
-        raise
-    except Exception as error:
-        name, part = inside[-1] if inside else ("", module)
-        where = f"the module {name!r}, a {type(part).__name__}," if name else f"the model or its loss ({type(module).__name__})"
-        raise SettingsError(
-            f"{where} cannot be trained for many members at once: {_reason(error)}. Or take how='looped', which trains one member after "
-            "the other in the same program"
-        ) from error
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _left(inside: list[tuple[str, nn.Module]]) -> None:
+def _named(name: str, part: nn.Module) -> str:
+    return f"the module {name!r}, a {type(part).__name__}," if name else f"the model or its loss ({type(part).__name__})"
+
+
+def _drawing(program: Program, members: Members, plan: Plan) -> Place:
+    """Returns the innermost module that draws noise of its own; the model itself, if none does."""
+    one = members.map(lambda tensor: tensor[0].clone())
+    module = program.ordinary.hold(one.weights | one.fixed, _numbers(plan))
+    begun: list[Any] = []
+    found: list[Place] = []
+
+    def left(place: Place) -> None:
+        if not streams.same(begun.pop(), streams.standing(plan.keys.device)):
+            found.append(place)
+
+    with _followed(module, lambda place: begun.append(streams.standing(plan.keys.device)), left), Aids(plan.keys[0, 0]):
+        program.loss(module, _batch(plan), {name: column[0] for name, column in plan.hparams.items()})
+    program.ordinary.release(one.weights | one.fixed, program.buffers)
+    return found[0] if found else ("", module)
+
+
+@contextmanager
+def _blamed(module: nn.Module, attributes: Iterable[str]) -> Iterator[None]:
+    """Says in which module it was that batching failed."""
+    inside: list[Place] = []
+    try:
+        with _followed(module, inside.append, lambda place: _left(inside)):
+            yield
+    except SettingsError:
+        raise
+    except Exception as error:
+        name, part = inside[-1] if inside else ("", module)
+        mine = [path for path in attributes if path.rpartition(".")[0] == name]
+        if mine and "Tensor" in str(error):
+            raise SettingsError(
+                f"the attribute {mine[0]!r} of a {type(part).__name__} cannot differ between members that are trained at once: "
+                f"{_reason(error)}. What can: {SETTABLE}, and whatever a module of yours computes with as with a number. {_LOOPED}"
+            ) from error
+        raise SettingsError(f"{_named(name, part)} cannot be trained for many members at once: {_reason(error)}. {_LOOPED}") from error
+
+
+def _left(inside: list[Place]) -> None:
     inside.pop()
 
 

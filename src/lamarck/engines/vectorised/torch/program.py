@@ -13,8 +13,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lamarck._errors import SettingsError
 from lamarck.engines.vectorised.torch.aids import Aids
+from lamarck.engines.vectorised.torch.ordinary import Ordinary
+from lamarck.engines.vectorised.torch.streams import begun
 
-__all__ = ["Attributes", "Loss", "Program", "Tensors", "averaged"]
+__all__ = ["Attributes", "Loss", "Program", "Tensors", "averaged", "one_or_more"]
 
 Tensors = dict[str, Tensor]
 """Tensors by the names that a state_dict uses."""
@@ -39,18 +41,37 @@ def _without_onednn() -> Iterator[None]:
 class _Judged(nn.Module):
     """The module inside what is computed from it, so that its tensors can be replaced by `functional_call`."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, kept: Sequence[str]) -> None:
         super().__init__()
         self.model = model
+        self._kept = tuple(kept)
         self.recurrent = any(isinstance(part, nn.RNNBase) for part in model.modules())
 
-    def forward(self, function: Loss, batch: Any, hparams: Mapping[str, Any], key: Tensor) -> Any:
+    def forward(self, function: Loss, batch: Any, hparams: Mapping[str, Any], key: Tensor) -> tuple[Any, Tensors]:
         # The other kernels of attention and of recurrent layers have no batching rule on a CPU, and would run member by member.
         cpu = key.device.type == "cpu"
         attention = sdpa_kernel(SDPBackend.MATH) if cpu else nullcontext()
         recurrence = _without_onednn() if cpu and self.recurrent else nullcontext()
         with attention, recurrence, Aids(key):
-            return function(self.model, batch, hparams)
+            said = function(self.model, batch, hparams)
+            return said, {name: self.model.get_buffer(name) for name in self._kept}  # some modules replace a buffer, others write into it
+
+
+def one_or_more(name: str, said: Any) -> Tensor:
+    """Returns what a function of the user returned, which must be a tensor.
+
+    Args:
+        name: Of the function.
+        said: What it returned.
+
+    Raises:
+        SettingsError: If it is something else.
+    """
+    if not isinstance(said, Tensor):
+        raise SettingsError(
+            f"{name}: it returned {said!r}, a {type(said).__name__}; it must return a tensor: one number, or one for each sample"
+        )
+    return said
 
 
 def averaged(loss: Tensor, mask: Tensor | None) -> Tensor:
@@ -63,11 +84,13 @@ def averaged(loss: Tensor, mask: Tensor | None) -> Tensor:
     Raises:
         SettingsError: If some do not count, and the loss is one number.
     """
+    loss = one_or_more("loss", loss)
     if mask is None:
         return loss.mean()
-    if loss.ndim != 1:
+    if loss.shape != mask.shape:
         raise SettingsError(
-            f"loss: it returned the shape {tuple(loss.shape)}; with a tuned batch size it must return one number for each sample, so that "
+            f"loss: it returned the shape {tuple(loss.shape)}; with a tuned batch size it must return one number for each sample, "
+            f"{tuple(mask.shape)}, so that "
             'those which do not count can be left out: reduction="none"'
         )
     return (loss * mask).sum() / mask.sum()
@@ -84,6 +107,10 @@ class Program:
 
     Attributes:
         aided: Whether a forward pass asks `Aids` for anything; false spares loops a detour at every operation.
+        keyed: Whether `Aids` answers for noise; not if the backward pass computes parts of the forward pass again, because it would not know
+            what was drawn there.
+        uncompiled: What `Aids` is asked for that PyTorch's compiler keeps from it.
+        strange: Whether noise is drawn where `Aids` does not see it.
         idle: What is trained in name, but never reached by a gradient: such weights stay what they are, as with `torch.optim`.
         attributes: Path of each attribute that a hyperparameter sets -> (that hyperparameter, what the module says itself).
 
@@ -93,12 +120,17 @@ class Program:
 
     def __init__(self, build: Callable[[], nn.Module], loss: Loss, attributes: Attributes) -> None:
         self._build, self.loss = build, loss
-        self.aided = True
+        self.aided, self.keyed, self.strange = True, True, False
+        self.uncompiled: frozenset[str] = frozenset()
+        self._ordinary: Ordinary | None = None
         self.idle: frozenset[str] = frozenset()
         with torch.random.fork_rng(devices=[]):
             module = build()
         if not isinstance(module, nn.Module):
             raise SettingsError(f"model: it returned {module!r}; it must be a function that returns a new torch.nn.Module")
+        for name, weight in module.named_parameters():
+            if nn.parameter.is_lazy(weight):
+                raise SettingsError(f"model: {name!r} has no shape yet; give the sizes of lazy layers, which nobody can stack otherwise")
         self.trained = [name for name, weight in module.named_parameters() if weight.requires_grad]
         self.buffers = [name for name, _ in module.named_buffers()]
         self.fixed = [name for name, weight in module.named_parameters() if not weight.requires_grad] + self.buffers
@@ -110,12 +142,38 @@ class Program:
         self.aliases = {name: first[id(tensor)] for name, tensor in places.items() if name in self.saved and name != first[id(tensor)]}
         bound = {path: name for name, paths in attributes.items() for path in ([paths] if isinstance(paths, str) else paths)}
         self.attributes = {path: (name, _made_buffer(module, path)) for path, name in bound.items()}
-        self._judged = _Judged(module)
+        self._judged = _Judged(module, self.buffers)
 
     @property
     def module(self) -> nn.Module:
         """The module whose tensors are replaced; its own are never trained."""
         return self._judged.model
+
+    @property
+    def ordinary(self) -> Ordinary:
+        """A module for loops, untouched."""
+        if self._ordinary is None:
+            with torch.random.fork_rng(devices=[]):
+                module = self._build()
+            self._ordinary = Ordinary(module.to(next(self.module.parameters()).device))
+        return self._ordinary
+
+    @contextmanager
+    def noise(self, key: Tensor, *, aided: bool | None = None, strange: bool | None = None) -> Iterator[None]:
+        """Gives one member's pass by itself the noise of a key.
+
+        Args:
+            key: ``int64[]``.
+            aided: See `aided`, which it is by default.
+            strange: See `strange`.
+        """
+        if not self.keyed or (self.strange if strange is None else strange):
+            begun(key)
+        if self.aided if aided is None else aided:
+            with Aids(key if self.keyed else None):
+                yield
+        else:
+            yield
 
     def fresh(self, seed: int) -> Tensors:
         """Returns the tensors of a new member.
@@ -145,27 +203,28 @@ class Program:
 
         def value(weights: Tensors) -> tuple[Tensor, Tensors]:
             kept = {name: fixed[name].clone() for name in self.buffers}  # batch norm writes into its buffers
-            loss = self._called(self.loss, weights | fixed | kept, batch, hparams, key)
+            loss, kept = self._called(self.loss, weights | fixed | kept, batch, hparams, key)
             return averaged(loss, mask), kept
 
         (gradient, (loss, kept)) = grad_and_value(value, has_aux=True)(weights)
         return gradient, loss, kept
 
-    def unreached(self, weights: Tensors, fixed: Tensors, batch: Any, hparams: Tensors, key: Tensor, mask: Tensor | None) -> frozenset[str]:
-        """Returns which weights the loss does not depend on; arguments as for `gradients`."""
-        leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
-        kept = {name: fixed[name].clone() for name in self.buffers}
-        loss = averaged(self._called(self.loss, leaves | fixed | kept, batch, hparams, key), mask)
-        gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-        return frozenset(name for name, gradient in zip(leaves, gradients, strict=True) if gradient is None)
+    def judged(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors, key: Tensor) -> Any:
+        """Returns what a function says about one member; the module is in evaluation mode by then.
 
-    def judged(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors) -> Tensor:
-        """Returns what a function says about one member; the module is in evaluation mode by then."""
-        key = torch.zeros((), dtype=torch.int64, device=next(iter(tensors.values())).device)  # nothing is random now
-        return self._called(function, tensors, batch, hparams, key)  # type: ignore[no-any-return]
+        Args:
+            function: What is asked.
+            tensors: Of the member, attributes included.
+            batch: The batch.
+            hparams: A number each.
+            key: ``int64[]``; what noise depends on.
+        """
+        return self._called(function, tensors, batch, hparams, key)[0]
 
-    def _called(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors, key: Tensor) -> Any:
-        return functional_call(self._judged, {f"model.{name}": tensor for name, tensor in tensors.items()}, (function, batch, hparams, key))
+    def _called(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors, key: Tensor) -> tuple[Any, Tensors]:
+        replaced = {f"model.{name}": tensor for name, tensor in tensors.items()}
+        called: tuple[Any, Tensors] = functional_call(self._judged, replaced, (function, batch, hparams, key))
+        return called
 
     def state_dict(self, tensors: Tensors) -> Tensors:
         """Returns tensors as the module's own ``state_dict`` names them; what it leaves out is left out."""

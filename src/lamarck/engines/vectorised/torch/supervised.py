@@ -16,11 +16,13 @@ from lamarck.engines.vectorised.columns import Intervals, Scores
 from lamarck.engines.vectorised.task import VectorTask
 from lamarck.engines.vectorised.torch.choice import Choice, How
 from lamarck.engines.vectorised.torch.data import Sampled
+from lamarck.engines.vectorised.torch.judging import Judge
 from lamarck.engines.vectorised.torch.loader import Loaded
 from lamarck.engines.vectorised.torch.memory import fitting
 from lamarck.engines.vectorised.torch.optimizers import Rule, rule
 from lamarck.engines.vectorised.torch.probe import probed
 from lamarck.engines.vectorised.torch.program import Attributes, Loss, Program
+from lamarck.engines.vectorised.torch.streams import restored
 from lamarck.engines.vectorised.torch.training import Members, Plan, Ways
 from lamarck.envs.noise import keys
 
@@ -114,10 +116,10 @@ class Supervised(VectorTask[Members]):
         self._choice: Choice | None = None
         self._probed = False
         self._steps: int | None = None
-        self._judges_singly = how == "looped"
+        self._judge: Judge | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_program": None, "_choice": None, "_probed": False}  # what is compiled stays in its process
+        return self.__dict__ | {"_program": None, "_choice": None, "_judge": None, "_probed": False}  # what is compiled stays in its process
 
     @property
     def program(self) -> Program:
@@ -133,6 +135,13 @@ class Supervised(VectorTask[Members]):
         if self._choice is None:
             self._choice = Choice(Ways(self.program, self.rule), self.how, self.device, self._steps, graphs=self._graphs)
         return self._choice
+
+    @property
+    def judge(self) -> Judge:
+        """What says how good members are."""
+        if self._judge is None:
+            self._judge = Judge(self.program, self._evaluate, singly=self.how == "looped")
+        return self._judge
 
     # ---- the verbs of a vector task ----------------------------------------------------------------------------------------------------------
 
@@ -153,7 +162,7 @@ class Supervised(VectorTask[Members]):
                 state = self.scatter(state, rows, self.fit(self.gather(state, rows), intervals.rows(rows)))
             return state
         self.program.module.train()
-        with torch.random.fork_rng(devices=[]):  # for noise that does not ask `Aids`
+        with restored(self.device):  # for noise that does not ask `Aids`
             torch.manual_seed(int(intervals.seeds[0]))
             for plan in self._plans(intervals, _dtype(state)):
                 if not self._probed:
@@ -164,31 +173,16 @@ class Supervised(VectorTask[Members]):
 
     def evaluate(self, state: Members, intervals: Intervals) -> Scores:
         """Judges all members on the same samples; see `VectorTask.evaluate`."""
-        program = self.program
-        program.module.eval()
-        hparams = self._numbers(intervals, _dtype(state))
-        tensors = state.weights | state.fixed | self._attributes_of(intervals, _dtype(state))
+        self.program.module.eval()
+        dtype = _dtype(state)
+        tensors, hparams = state.weights | state.fixed, self._numbers(intervals, dtype)
+        attributes, key = self._attributes_of(intervals, dtype), torch.from_numpy(intervals.seeds).to(self.device)
         total = torch.zeros(len(intervals), dtype=torch.float64, device=self.device)
         samples = len(self._test[0])
-
-        def one(tensors: dict[str, Tensor], hparams: dict[str, Tensor], batch: tuple[Tensor, ...]) -> Tensor:
-            return program.judged(self._evaluate, tensors, batch, hparams).to(torch.float64).mean()
-
-        with torch.no_grad():
-            for begin in range(0, samples, _PIECE):
-                batch = tuple(part[begin : begin + _PIECE] for part in self._test)
-                total += self._judged(one, tensors, hparams, batch) * (len(batch[0]) / samples)
+        for begin in range(0, samples, _PIECE):
+            batch = tuple(part[begin : begin + _PIECE] for part in self._test)
+            total += self.judge(tensors, attributes, hparams, keys(key, 0, begin), batch) * (len(batch[0]) / samples)
         return Scores(values=total.cpu().numpy())
-
-    def _judged(self, one: Callable[..., Tensor], tensors: dict[str, Tensor], hparams: dict[str, Tensor], batch: tuple[Tensor, ...]) -> Tensor:
-        """Judges all members at once, or one after the other where that cannot be: some layers can be batched in training alone."""
-        if not self._judges_singly:
-            try:
-                return torch.vmap(one, in_dims=(0, 0, None), randomness="different")(tensors, hparams, batch)
-            except RuntimeError:
-                self._judges_singly = True
-        rows = range(len(next(iter(tensors.values()))))
-        return torch.stack([one(_row(tensors, row), _row(hparams, row), batch) for row in rows])
 
     def gather(self, state: Members, rows: NDArray[np.int64]) -> Members:
         """Copies rows on the device; see `VectorTask.gather`."""
@@ -320,10 +314,6 @@ def _filled(intervals: Intervals, name: str, otherwise: float) -> NDArray[np.flo
     column = intervals.hparams.get(name)
     given = np.full(len(intervals), np.nan) if column is None else column.astype(np.float64)
     return np.where(np.isnan(given), otherwise, given)
-
-
-def _row(part: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:
-    return {name: tensor[row] for name, tensor in part.items()}
 
 
 def _tensors(name: str, given: Any) -> tuple[Tensor, ...]:

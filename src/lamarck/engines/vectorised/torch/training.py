@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, final
@@ -10,9 +9,9 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from lamarck.engines.vectorised.torch.aids import Aids
 from lamarck.engines.vectorised.torch.optimizers import Rule
 from lamarck.engines.vectorised.torch.program import Program, Tensors, averaged
+from lamarck.engines.vectorised.torch.streams import begun
 
 __all__ = ["CompilingFailed", "Members", "Plan", "Way", "Ways"]
 
@@ -156,6 +155,8 @@ class Ways:
         Raises:
             CompilingFailed: If it cannot be compiled; nothing was trained.
         """
+        if unseen := sorted(self._program.uncompiled):
+            raise CompilingFailed(f"the compiler does not let anybody answer for {', '.join(unseen)}; torch.rand and torch.randn do the same")
         whole = len(plan) - len(plan) % self.unrolled
         tiles = list(_stretches(len(members), self.tile(members))) if whole else []
         for start, stop in tiles:
@@ -174,6 +175,7 @@ class Ways:
 
     def looped(self, members: Members, plan: Plan) -> None:
         """One member after the other, in modules whose tensors are rows of the stack."""
+        self._program.ordinary.module.train()
         for row in range(len(members)):
             self._alone(row, members.map(lambda tensor, row=row: tensor[row]), plan)  # type: ignore[misc]
 
@@ -214,18 +216,18 @@ class Ways:
         return plan.numbers | {name: column[step] for name, column in plan.scalars.items()}
 
     def _alone(self, row: int, member: Members, plan: Plan) -> None:
-        program = self._program
-        attributes = {path: column[row] for path, column in plan.attributes.items()}
-        module = _filled(copy.deepcopy(program.module), program, member, attributes)
+        program, held = self._program, member.weights | member.fixed
+        module = program.ordinary.hold(held, {path: float(column[row]) for path, column in plan.attributes.items()})
         weights = dict(module.named_parameters())
         trained = [weights[name] for name in program.trained]
         hparams = {name: column[row] for name, column in plan.hparams.items()}
         optimizer = self._native(member, trained, plan, row)
         mask = None if plan.mask is None else plan.mask[row]
+        begun(plan.keys[0, row])  # for noise that nobody has drawn when it was looked for
         for step in range(len(plan)):
             batch = plan.batch(step) if plan.shared else self._own(plan, step, row)
-            if program.aided:
-                with Aids(plan.keys[step, row]):
+            if program.aided or program.strange:
+                with program.noise(plan.keys[step, row]):
                     loss = averaged(program.loss(module, batch, hparams), mask)
             else:
                 loss = averaged(program.loss(module, batch, hparams), mask)
@@ -233,6 +235,7 @@ class Ways:
             optimizer(step)
             for weight in trained:
                 weight.grad = None
+        program.ordinary.release(held, program.buffers)
 
     @staticmethod
     def _own(plan: Plan, step: int, row: int) -> tuple[Tensor, ...]:
@@ -276,17 +279,3 @@ def _moved(rule: Rule, weight: Tensor, gradient: Tensor, slots: Tensors, by: Ten
     weight.copy_(moved)
     for slot, part in slots.items():
         part.copy_(precise[slot])
-
-
-def _filled(module: nn.Module, program: Program, member: Members, attributes: Tensors) -> nn.Module:
-    """Puts rows of a stack in the place of a module's tensors, so that training the module trains the rows."""
-    tensors = member.weights | member.fixed
-    parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
-    for name in (*program.trained, *program.fixed):
-        if name in parameters:
-            parameters[name].data = tensors[name]
-        else:
-            buffers[name].data = tensors[name]
-    for path, value in attributes.items():
-        buffers[path].data = value
-    return module

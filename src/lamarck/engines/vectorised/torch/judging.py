@@ -1,0 +1,96 @@
+"""Judging members: all at once, or one after the other where that cannot be."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from lamarck._errors import LamarckError, TrainingError
+from lamarck.engines.vectorised.torch import streams
+from lamarck.engines.vectorised.torch.aids import asked
+from lamarck.engines.vectorised.torch.program import Loss, Program, Tensors, one_or_more
+
+__all__ = ["Judge"]
+
+logger = logging.getLogger("lamarck")
+
+
+@final
+class Judge:
+    """Says what a function says of members. How it can be asked is found out when it is asked for the first time.
+
+    Args:
+        program: What a member computes.
+        function: ``evaluate(model, batch, hparams)``: one number, or one for each sample.
+        singly: Whether to ask one member after the other in any case.
+    """
+
+    def __init__(self, program: Program, function: Loss, *, singly: bool) -> None:
+        self._program, self._function, self._singly = program, function, singly
+        self._aided, self._strange, self._tried = True, False, False
+
+    @torch.no_grad()
+    def __call__(self, tensors: Tensors, attributes: Tensors, hparams: Tensors, keys: Tensor, batch: Any) -> Tensor:
+        """Returns ``float64[n]``: the mean of what is said of each member.
+
+        Args:
+            tensors: ``[n, ...]``: weights, buffers, and all else that a module has.
+            attributes: ``[n]`` each, by the path of the attribute.
+            hparams: ``[n]`` each.
+            keys: ``int64[n]``: what noise depends on.
+            batch: The same for all.
+        """
+        if not self._tried:
+            self._try(tensors, attributes, hparams, keys, batch)
+        if not self._singly:
+            return torch.vmap(self._one, in_dims=(0, 0, 0, None), randomness="different")(tensors | attributes, hparams, keys, batch)
+        with streams.restored(keys.device):
+            return torch.stack([self._alone(row, tensors, attributes, hparams, keys, batch) for row in range(len(keys))])
+
+    def _one(self, tensors: Tensors, hparams: Tensors, key: Tensor, batch: Any) -> Tensor:
+        return _mean(self._program.judged(self._function, tensors, batch, hparams, key))
+
+    def _alone(self, row: int, tensors: Tensors, attributes: Tensors, hparams: Tensors, keys: Tensor, batch: Any) -> Tensor:
+        own = _row(tensors, row)
+        ordinary = self._program.ordinary
+        module = ordinary.hold(own, {path: float(column[row]) for path, column in attributes.items()}).eval()
+        with self._program.noise(keys[row], aided=self._aided, strange=self._strange):
+            return _mean(self._function(module, batch, _row(hparams, row)))
+
+    def _try(self, tensors: Tensors, attributes: Tensors, hparams: Tensors, keys: Tensor, batch: Any) -> None:
+        """Judges one member, as it would be by itself, and two at once."""
+        tensors, attributes, hparams = _few(tensors), _few(attributes), _few(hparams)
+        with streams.restored(keys.device), asked() as names:
+            before = streams.standing(keys.device)
+            try:
+                self._alone(0, tensors, attributes, hparams, keys, batch)
+            except LamarckError:
+                raise
+            except Exception as error:
+                raise TrainingError(f"evaluate: it raised when it was first called, {type(error).__name__}: {error}") from error
+            self._aided, self._strange = bool(names), not streams.same(before, streams.standing(keys.device))
+            if not self._singly:
+                self._singly, reason = self._strange, "noise is drawn underneath the functions of PyTorch that Python calls"
+                try:
+                    torch.vmap(self._one, in_dims=(0, 0, 0, None), randomness="different")(tensors | attributes, hparams, keys[:2], batch)
+                except Exception as error:
+                    self._singly, reason = True, str(error).split("\n", 1)[0]
+                if self._singly:
+                    logger.info("members are judged one after the other, because at once they cannot be: %s", reason)
+        self._tried = True
+
+
+def _mean(said: Any) -> Tensor:
+    return one_or_more("evaluate", said).to(torch.float64).mean()
+
+
+def _row(part: Mapping[str, Tensor], row: int) -> Tensors:
+    return {name: tensor[row] for name, tensor in part.items()}
+
+
+def _few(part: Mapping[str, Tensor]) -> Tensors:
+    return {name: tensor[:2] for name, tensor in part.items()}
