@@ -63,7 +63,7 @@ def serve(
     reported is in the journal before it is acknowledged: the server may be
     stopped or killed at any time, and started again on the same journal.
     """
-    for module in ("uvicorn", "starlette", "prometheus_client"):
+    for module in ("starlette", "uvicorn", "httptools", "prometheus_client"):
         require(module, "serve", "lamarck serve")
     if (certificate is None) != (key is None):
         raise SettingsError("https needs both: --certificate and --key")

@@ -70,7 +70,7 @@ class Scripts:
     def __post_init__(self) -> None:
         if self.places.time_limit is not None:
             raise SettingsError("time_limit: scripts have none; give a training function, as in train.py:train, whose process can be replaced")
-        for package in ("starlette", "uvicorn"):
+        for package in ("starlette", "uvicorn", "httptools", "prometheus_client"):
             require(package, "serve", "A script as a worker")
 
     def __call__(self, train: Train, coordinator: Coordinator) -> None:
