@@ -53,6 +53,20 @@ def test_cohorts_are_the_same_however_seldom_they_are_asked_for(curiosity):
             assert columns(now.cohort(member)) == columns(forgetful(now).cohort(member)) == by_hand(now, member)
 
 
+def test_a_rank_is_a_place_in_the_order_whether_or_not_everybody_has_been_sorted():
+    for events in generated(120, seed=8):
+        now = replay(events)
+        for asking in (member.id for member in now.members if not member.retired):
+            cohort = forgetful(now).cohort(asking)
+            comparable = np.flatnonzero(cohort.generation >= 0).tolist()
+            counted = {member: cohort.rank(member) for member in comparable}
+            assert cohort.order.tolist() == sorted(comparable, key=counted.__getitem__)
+            assert counted == {member: cohort.rank(member) for member in comparable}
+            for member in set(range(len(now))) - set(comparable):
+                with pytest.raises(KeyError):
+                    cohort.rank(member)
+
+
 def test_a_state_stays_what_it_was():
     """Also its cohorts, and also if they are asked for only after later events have been applied."""
     for events in generated(40, seed=6):

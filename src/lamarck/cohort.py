@@ -55,6 +55,12 @@ class Cohort:
         return order
 
     @cached_property
+    def _places(self) -> NDArray[np.intp]:
+        places = np.empty(len(self.fitness), dtype=np.intp)
+        places[self.order] = np.arange(self.size)
+        return places
+
+    @cached_property
     def best(self) -> int | None:
         """The first donor in `order`, or ``None`` if there is no donor; found without sorting everybody."""
         fitness = np.where(self.donor, self.fitness, -np.inf)
@@ -73,9 +79,11 @@ class Cohort:
         Raises:
             KeyError: If the member has no comparable report.
         """
-        mine = self.fitness[member]
         if self.generation[member] < 0:
             raise KeyError(member)
+        if "order" in self.__dict__:  # somebody has had everybody sorted
+            return int(self._places[member])
+        mine = self.fitness[member]
         better = int(np.count_nonzero(self.fitness > mine))
         ties = self.fitness == mine
         if np.count_nonzero(ties) > 1:
