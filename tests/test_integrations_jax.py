@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 import sys
@@ -194,11 +195,50 @@ def test_steps_per_call_have_to_be_a_number_of_steps(got):
 
 def test_what_cannot_be_traced_is_refused():
     columns = intervals(range(2), lr=["fast", "slow"])
-    with pytest.raises(lk.SettingsError, match="lr: got 'fast'; a JaxTask takes numbers"):
+    with pytest.raises(lk.SettingsError, match="lr: got 'fast', 'slow'; members of one program can differ in numbers alone"):
         TASK.fit(TASK.init(np.arange(2)), columns)
     table = JaxTask(new=new, step=step, score=lambda state, key: state["params"]["inner"])
     with pytest.raises(lk.TrainingError, match=r"score returned the shape \(5, 8\) for one member"):
         table.evaluate(table.init(np.arange(2)), intervals(range(2)))
+
+
+def test_what_goes_wrong_in_a_step_of_everybody_is_said_at_once():
+    calls = []
+
+    def mistyped(state, hparams, key):
+        calls.append(1)
+        return step(state, {**hparams, "lr": hparams["learning_rate"]}, key)
+
+    wrong = JaxTask(new=new, step=mistyped, score=score)
+    with pytest.raises(lk.TrainingError, match="a step of one member cannot be traced: KeyError: 'learning_rate'"):
+        lk.run(wrong, SPACE, population_size=16, interval=2, generations=2, engine=lk.Vectorised(processes=1))
+    assert len(calls) == 1
+    longer = JaxTask(new=lambda key: jnp.zeros(3), step=lambda state, hparams, key: jnp.append(state, 0.0), score=score)
+    with pytest.raises(lk.TrainingError, match=r"a step must return a state like the one it got: .*float32\[3\].*float32\[4\]"):
+        longer.fit(longer.init(np.arange(2)), intervals(range(2)))
+
+
+@pytest.mark.parametrize(
+    ("way", "unread"),
+    [(lambda hparams: hparams["lr"], True), (lambda hparams: dict(**hparams)["lr"], False), (lambda hparams: sum(hparams.values()), False)],
+)
+def test_a_hyperparameter_that_no_step_reads_is_refused(way, unread):
+    task = JaxTask(new=lambda key: jnp.zeros(()), step=lambda state, hparams, key: state + way(hparams), score=lambda state, key: state)
+    space = lk.Space(lr=lk.Float(0.1, 1.0), momentum=lk.Float(0.1, 1.0))
+    refused = pytest.raises(lk.SettingsError, match="'momentum': tuned, but arrives nowhere") if unread else contextlib.nullcontext()
+    with refused:
+        lk.run(task, space, population_size=4, interval=2, generations=2, engine=lk.Vectorised(processes=1))
+
+
+def test_a_constant_may_be_anything():
+    def kinds(state, hparams, key):
+        assert hparams["kind"] == "fast"
+        return state + (hparams["rate"] if hparams["on"] is True else 0.0)
+
+    task = JaxTask(new=lambda key: jnp.zeros(()), step=kinds, score=lambda state, key: state)
+    space = lk.Space(rate=lk.Float(0.5, 1.0), kind=lk.Constant("fast"), on=lk.Constant(True))
+    history = lk.run(task, space, population_size=4, interval=2, generations=1, engine=lk.Vectorised(processes=1))
+    assert all(record.value == pytest.approx(2 * record.hparams["rate"]) for record in history.records)
 
 
 def test_a_checkpoint_of_another_model_is_refused():

@@ -339,11 +339,32 @@ def test_a_hyperparameter_that_is_no_number_is_refused():
         ({"epochs": True}, "epochs: got True"),
         ({"hidden": (64, 0)}, r"hidden\[1\]: got 0"),
         ({"batches": 61}, "batches: got 61; there are only 3 x 20 moves"),
+        ({"discount": 5}, "discount: got 5; it must be a number from 0 to 1"),
+        ({"gae_lambda": -0.1}, "gae_lambda: got -0.1; it must be a number from 0 to 1"),
+        ({"lr": -1.0}, "lr: got -1.0; it must be a finite number of at least 0"),
+        ({"clip": -3}, "clip: got -3"),
+        ({"entropy_cost": float("nan")}, "entropy_cost: got nan"),
+        ({"max_grad_norm": float("inf")}, "max_grad_norm: got inf"),
+        ({"value_cost": "0.5"}, "value_cost: got '0.5'"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(lk.SettingsError, match=message):
         task_for(envs.CartPole(), **changes)
+
+
+@pytest.mark.parametrize(
+    ("hparams", "message"),
+    [
+        ({"discount": [0.9, 1.2]}, "discount: got 0.9 to 1.2 as hyperparameters; it must be a number from 0 to 1"),
+        ({"one_minus_discount": [0.1, None, -0.1]}, "one_minus_discount: got -0.1 to 0.1"),
+        ({"lr": [1, -1]}, "lr: got -1 to 1"),
+        ({"one_minus_discount": [0.1], "discount": [0.9]}, "one_minus_discount and discount say the same"),
+    ],
+)
+def test_hyperparameters_out_of_range_are_refused(hparams, message):
+    with pytest.raises(lk.SettingsError, match=message):
+        trained(task_for(envs.CartPole()), list(range(len(next(iter(hparams.values()))))), hparams=hparams)
 
 
 @pytest.mark.parametrize("env", [envs.CartPole(), envs.Acrobot(), envs.Pendulum()], ids=lambda env: type(env).__name__)

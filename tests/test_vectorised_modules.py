@@ -243,8 +243,47 @@ def test_a_hyperparameter_that_arrives_nowhere_is_an_error():
 
 def test_a_hyperparameter_that_is_no_number_is_an_error():
     trainer = task(MODULES["linear"])
-    with pytest.raises(lk.SettingsError, match="must be a number"):
+    with pytest.raises(lk.SettingsError, match="kind: got 'a', 'b', 'c'; members of one program can differ in numbers alone.*'processes'"):
         trainer.fit(trainer.init(np.arange(3)), intervals(kind=np.array(["a", "b", "c"], dtype=object)))
+    with pytest.raises(lk.SettingsError, match="True, False; members"):
+        trainer.fit(trainer.init(np.arange(3)), intervals(kind=np.array([True, False, True], dtype=object)))
+    with pytest.raises(lk.SettingsError, match="eps: got 'small'; it must be a number"):
+        trainer.fit(trainer.init(np.arange(3)), intervals(eps=np.array(["small"] * 3, dtype=object)))
+
+
+@pytest.mark.parametrize("how", ["batched", "looped", pytest.param("compiled", marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch, when it first loads its compiler
+def test_a_constant_may_be_anything(how):
+    def told(model, batch, hparams):
+        assert hparams["kind"] == "plain"
+        return loss(model, batch, hparams) * (2.0 if hparams["double"] is True else 1.0)
+
+    space = {"kind": np.array(["plain"] * 3, dtype=object), "double": np.array([True] * 3, dtype=object)}
+    trainer = task(MODULES["linear"], told, how=how)
+    state = trainer.fit(trainer.init(np.arange(3)), intervals(**space))
+    reference = task(MODULES["linear"], lambda model, batch, hparams: 2.0 * loss(model, batch, hparams), how="batched")
+    equal(state, reference.fit(reference.init(np.arange(3)), intervals()))
+    np.testing.assert_allclose(trainer.evaluate(state, intervals(**space)).values, reference.evaluate(state, intervals()).values)
+
+
+def test_a_loss_that_raises_ends_the_run_at_once():
+    calls = []
+
+    def mistyped(model, batch, hparams):
+        calls.append(1)
+        return loss(model, batch, hparams) * hparams["weihgt"]
+
+    space = lk.Space(lr=lk.Float(1e-3, 1e-1, log=True))
+    with pytest.raises(lk.TrainingError, match="loss: it raised when it was first called, KeyError: 'weihgt'; hparams has lr"):
+        lk.run(task(MODULES["linear"], mistyped), space, population_size=16, interval=2, generations=2, engine=lk.Vectorised(processes=1))
+    assert len(calls) == 1
+
+
+def test_looking_ahead_needs_a_momentum():
+    ahead = task(MODULES["linear"], optimizer="sgd", optimizer_settings={"nesterov": True})
+    with pytest.raises(lk.SettingsError, match="nesterov=True needs a momentum"):
+        ahead.fit(ahead.init(np.arange(3)), intervals())
+    ahead.fit(ahead.init(np.arange(3)), intervals(momentum=np.full(3, 0.5)))
 
 
 # ---- data -------------------------------------------------------------------------------------------------------------------------------
@@ -305,6 +344,12 @@ def test_what_cannot_be_batched_is_named_with_the_way_out(name):
     [
         ({"optimizer": "adagrad"}, "'adamw'"),
         ({"optimizer_settings": {"beta3": 1}}, "beta3.*beta1"),
+        ({"optimizer_settings": {"lr": "0.9"}}, "lr: got '0.9'; it must be a number of at least 0 and finite"),
+        ({"optimizer_settings": {"lr": -3}}, "lr: got -3"),
+        ({"optimizer_settings": {"eps": float("nan")}}, "eps: got nan"),
+        ({"optimizer_settings": {"weight_decay": True}}, "weight_decay: got True"),
+        ({"optimizer_settings": {"beta2": 1.0}}, "beta2: got 1.0; it must be a number of at least 0 and less than 1"),
+        ({"optimizer": "sgd", "optimizer_settings": {"nesterov": 1}}, "nesterov: got 1; it must be True or False"),
         ({"how": "fast"}, "'looped'"),
         ({"batch_size": 0}, "batch_size"),
         ({"test": [1, 2]}, "tuple of tensors"),

@@ -103,6 +103,25 @@ def test_a_process_that_dies_is_replaced_and_nothing_changes(verb, number, every
     assert history.failures or every > 1
 
 
+class Fathers(Mortal):
+    """Has a child of its own that holds everything open that it has."""
+
+    def fit(self, state, intervals):
+        if not (self.folder / "died-0").exists() and not os.fork():
+            (self.folder / f"worker-{os.getpid()}").touch()
+            time.sleep(600)
+            os._exit(0)
+        return super().fit(state, intervals)
+
+
+def test_the_death_of_a_process_with_children_is_seen_at_once(tmp_path, unbroken):
+    history = lk.run(Fathers(tmp_path, "fit", 2), SPACE, engine=lk.Vectorised(processes=2), **settings())
+    assert outcome(history) == unbroken
+    assert {failure.kind for failure in history.failures} == {"lost"}
+    assert list(tmp_path.glob("worker-*"))
+    assert gone(tmp_path, 2)
+
+
 @pytest.mark.parametrize("every", [1, 3])
 def test_a_process_that_dies_without_a_journal(every, tmp_path, unbroken):
     engine = lk.Vectorised(processes=2, checkpoint_every=every)
@@ -315,6 +334,16 @@ def test_what_cannot_be_pickled_is_said(caplog):
     (line,) = [record.getMessage() for record in caplog.records]
     assert "cannot be pickled" in line
     assert "top level of a module" in line
+
+
+def test_a_process_that_cannot_even_begin_ends_the_run_with_a_hint(folder):
+    source = script("guard") + '\nif __name__ == "__mp_main__":\n    raise OSError("no such thing here")\n'
+    (folder / "script.py").write_text(source, encoding="utf-8")
+    done, trained = started(folder, ["script.py"])
+    assert (done.returncode, trained) == (1, 0)
+    assert done.stderr.count("OSError: no such thing here") <= 2  # once for each process
+    assert "TrainingError: a process ended before it could train (exit code 1)" in done.stderr
+    assert "processes=1" in done.stderr
 
 
 class Unloadable(Mortal):

@@ -13,14 +13,15 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lamarck._errors import SettingsError, TrainingError, require
+from lamarck._errors import LamarckError, SettingsError, TrainingError, require
 from lamarck.engines.vectorised import Intervals, Scores, VectorTask
+from lamarck.engines.vectorised.watched import Watched
 
 if TYPE_CHECKING:
     import jax
@@ -29,6 +30,9 @@ else:
     jax, jnp = (require(module, "jax", "lamarck.integrations.jax") for module in ("jax", "jax.numpy"))
 
 __all__ = ["JaxTask"]
+
+_Constants = tuple[tuple[str, Any], ...]
+"""Names and values of what is no number and the same for all members."""
 
 Tree = Any
 """A pytree of arrays. In a stack the members are the first axis of each."""
@@ -45,7 +49,7 @@ class JaxTask(VectorTask[Tree]):
     Args:
         new: ``new(key) -> state``: a member that begins from nothing, as any pytree of arrays: weights, the optimizer's state, what you like.
         step: ``step(state, hparams, key) -> state``: one training step. ``hparams`` has a number for each name in the search space; one that
-            is conditional and not active is NaN.
+            is conditional and not active is NaN. What is no number, such as a `lamarck.Constant` that is a string, comes as it is.
         score: ``score(state, key) -> value``: how good a member is, as a number; or several evaluations of it as a vector, whose mean is the
             value and which become the report's samples.
         steps_per_call: The most steps in one call of the device. Between two calls, and not earlier, Ctrl-C is heard.
@@ -81,10 +85,12 @@ class JaxTask(VectorTask[Tree]):
 
     def fit(self, state: Tree, intervals: Intervals) -> Tree:
         """Trains; the stack's memory is used again for the new one."""
-        hparams = {name: _column(name, column) for name, column in intervals.hparams.items()}
+        hparams = {name: jnp.asarray(column) for name, column in intervals.numbers().items()}
+        constants = tuple(intervals.constants().items())
+        _check_step(self.new, self.step, tuple((name, column.dtype) for name, column in hparams.items()), constants)
         keys = _keys(intervals.seeds, 1)
         for first in range(0, intervals.steps, self.steps_per_call):
-            state = _trained(self.step, state, hparams, keys, first, min(intervals.steps, first + self.steps_per_call))
+            state = _trained(self.step, constants, state, hparams, keys, first, min(intervals.steps, first + self.steps_per_call))
             jax.tree.map(lambda leaf: leaf.block_until_ready(), state)
         return state
 
@@ -141,12 +147,46 @@ def _begun(new: Callable[[Any], Tree], keys: Any) -> Tree:
     return jax.vmap(new)(keys)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _trained(step: Callable[..., Tree], state: Tree, hparams: Mapping[str, Any], keys: Any, first: int, until: int) -> Tree:
+@lru_cache(maxsize=64)
+def _check_step(new: Callable[[Any], Tree], step: Callable[..., Tree], numbers: tuple[tuple[str, Any], ...], constants: _Constants) -> None:
+    """Traces a step of one member, once for each task.
+
+    Raises:
+        TrainingError: If it raises, or returns another kind of state, which it would for every member.
+        SettingsError: If it never looks at a hyperparameter.
+    """
+    read: set[str] = set()
+
+    def watched(state: Tree, hparams: Mapping[str, Any], key: Any) -> Tree:
+        return step(state, Watched({**hparams, **dict(constants)}, read), key)
+
+    key = jax.random.key(0)
+    hparams = {name: jnp.zeros((), dtype) for name, dtype in numbers}
+    before = jax.eval_shape(new, key)
+    try:
+        after = jax.eval_shape(watched, before, hparams, key)
+    except LamarckError:
+        raise
+    except Exception as error:
+        raise TrainingError(f"a step of one member cannot be traced: {type(error).__name__}: {error}") from error
+    if _shapes(after) != _shapes(before):
+        raise TrainingError(f"a step must return a state like the one it got: it got {_shapes(before)}, and returned {_shapes(after)}")
+    if unread := [name for name in hparams if name not in read]:
+        raise SettingsError(
+            f"{', '.join(map(repr, unread))}: tuned, but arrives nowhere: the step does not read it. Rename it, read it by hparams[...], or "
+            "take it out of the search space"
+        )
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def _trained(
+    step: Callable[..., Tree], constants: _Constants, state: Tree, hparams: Mapping[str, Any], keys: Any, first: int, until: int
+) -> Tree:
     """The bounds are no constants of the program: intervals of any length share it."""
 
     def member(state: Tree, hparams: Mapping[str, Any], key: Any) -> Tree:
-        return jax.lax.fori_loop(first, until, lambda number, state: step(state, hparams, jax.random.fold_in(key, number)), state)
+        told = {**hparams, **dict(constants)}
+        return jax.lax.fori_loop(first, until, lambda number, state: step(state, told, jax.random.fold_in(key, number)), state)
 
     return jax.vmap(member)(state, hparams, keys)
 
@@ -171,10 +211,9 @@ def _keys(seeds: NDArray[np.int64], purpose: int) -> Any:
     return jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), purpose))(np.asarray(seeds, dtype=np.uint32))
 
 
-def _column(name: str, column: NDArray[Any]) -> Any:
-    if column.dtype == object:
-        raise SettingsError(f"{name}: got {column[0]!r}; a JaxTask takes numbers: give a Categorical numbers to choose from, or an Int")
-    return jnp.asarray(column)
+def _shapes(state: Tree) -> dict[str, str]:
+    """What a state is made of, by the paths of its leaves."""
+    return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
 
 
 def _data(leaf: Any) -> Any:

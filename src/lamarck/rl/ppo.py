@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ __all__ = ["HPARAMS", "PPO"]
 HPARAMS = ("lr", "discount", "gae_lambda", "clip", "entropy_cost", "value_cost", "max_grad_norm")
 """What members may have of their own."""
 
+_RANGES = {name: (0.0, 1.0 if name in ("discount", "gae_lambda") else math.inf) for name in HPARAMS}
+"""What is allowed, ends included."""
 _COMPLEMENTS = {"one_minus_discount": "discount", "one_minus_gae_lambda": "gae_lambda"}
 _BEGIN, _PLAY, _LEARN, _JUDGE = range(4)
 """Purposes of random numbers."""
@@ -94,6 +97,10 @@ class PPO(VectorTask[Leaves]):
             got = self.hidden[int(name[7:-1])] if name.startswith("hidden") else getattr(self, name)
             if isinstance(got, bool) or not isinstance(got, int) or got < 1:
                 raise SettingsError(f"{name}: got {got!r}; it must be a whole number of at least 1")
+        for name in HPARAMS:
+            got = getattr(self, name)
+            if isinstance(got, bool) or not isinstance(got, int | float) or not _allowed(name, got, got):
+                raise SettingsError(f"{name}: got {got!r}; {_rule(name)}")
         if self.batches > self.copies * self.moves:
             raise SettingsError(f"batches: got {self.batches}; there are only {self.copies} x {self.moves} moves to share out")
 
@@ -165,10 +172,25 @@ class PPO(VectorTask[Leaves]):
             target = _COMPLEMENTS.get(name, name)
             if target not in HPARAMS or column.dtype == object:
                 raise SettingsError(f"{name}: PPO takes numbers, of the names {', '.join((*HPARAMS, *_COMPLEMENTS))}")
+            if target != name and target in columns:
+                raise SettingsError(f"{name} and {target} say the same: have one of them in the space")
+            active = column[~np.isnan(column)]
+            if active.size and not _allowed(target, active.min(), active.max()):
+                raise SettingsError(f"{name}: got {active.min()} to {active.max()} as hyperparameters; {_rule(target)}")
             given = torch.as_tensor(column, dtype=self.dtype, device=self.device)
             given = 1 - given if name in _COMPLEMENTS else given
             found[target] = torch.where(given.isnan(), found[target], given)  # a conditional one that is not active keeps its default
         return found
+
+
+def _allowed(name: str, least: float, most: float) -> bool:
+    low, high = _RANGES[name]
+    return low <= least and most <= high and math.isfinite(most)
+
+
+def _rule(name: str) -> str:
+    low, high = _RANGES[name]
+    return f"it must be a number from {low:g} to {high:g}" if math.isfinite(high) else f"it must be a finite number of at least {low:g}"
 
 
 def _columns(episodes: Episodes) -> Leaves:

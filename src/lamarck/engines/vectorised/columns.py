@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from lamarck._errors import TrainingError
+from lamarck._errors import SettingsError, TrainingError
 from lamarck.types import Interval
 
 __all__ = ["Intervals", "Scores"]
@@ -57,6 +57,26 @@ class Intervals:
             steps=intervals[0].until - intervals[0].start,
             seeds=np.array([it.seed for it in intervals], dtype=np.int64),
         )
+
+    def numbers(self) -> dict[str, NDArray[Any]]:
+        """Returns the columns of numbers.
+
+        Raises:
+            SettingsError: If another column differs from member to member, which one program cannot be told.
+        """
+        for name, column in self.hparams.items():
+            if column.dtype == object and any(value != column[0] for value in column):
+                got = ", ".join(dict.fromkeys(map(repr, column)))
+                raise SettingsError(
+                    f"{name}: got {got}; members of one program can differ in numbers alone. Give it numbers, such as "
+                    "lamarck.Categorical([0, 1]), and choose by them; or begin a run for each value; or train each member by itself, by "
+                    "engine='processes'"
+                )
+        return {name: column for name, column in self.hparams.items() if column.dtype != object}
+
+    def constants(self) -> dict[str, Any]:
+        """Returns what is no number and the same for all, such as a string."""
+        return {name: column[0] for name, column in self.hparams.items() if column.dtype == object}
 
     def rows(self, rows: NDArray[np.int64]) -> Intervals:
         """Returns the intervals of some rows.

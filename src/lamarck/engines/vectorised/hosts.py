@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, final
 
@@ -148,7 +148,11 @@ class _Process:
         """Reads answers, which come in the order of the questions, until the wanted one is there."""
         while not wanted.answers:
             assert self._pipe is not None
+            assert self._process is not None
             try:
+                # The end of the pipe alone may not show: children of a dead process hold it open.
+                if self._pipe not in wait([self._pipe, self._process.sentinel]):
+                    raise EOFError
                 answer = self._pipe.recv()
             except (EOFError, OSError):
                 self._died()
@@ -166,12 +170,21 @@ class _Process:
         if self._process is not None:
             self._process.join(5)
             code = self._process.exitcode
-        reason = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-        hint = "" if self._heard else "; it never came so far as to train: what it wrote above says why, and processes=1 does without it"
         asked, self._asked = self._asked, deque()
         self.end()
         for pending in asked:
-            pending.answers.append(("raised", Gone(f"a process with a part of the population died: {reason}{hint}")))
+            pending.answers.append(("raised", _ended(code, self._heard)))
+
+
+def _ended(code: int | None, heard: bool) -> Exception:
+    """Says what it means that a process ended."""
+    if code is not None and code >= 0 and not heard:  # nothing that would be better another time
+        return TrainingError(
+            f"a process ended before it could train (exit code {code}); what it wrote above says why. It runs the script first, from its "
+            "beginning: put what only this process may do under `if __name__ == '__main__':`, or take processes=1"
+        )
+    reason = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+    return Gone(f"a process with a part of the population died: {reason}")
 
 
 @final

@@ -59,7 +59,7 @@ class Judge:
         ordinary = self._program.ordinary
         module = ordinary.hold(own, {path: float(column[row]) for path, column in attributes.items()}).eval()
         with self._program.noise(keys[row], aided=self._aided, strange=self._strange):
-            return _mean(self._function(module, batch, _row(hparams, row)))
+            return _mean(self._function(module, batch, self._program.told(_row(hparams, row))))
 
     def _try(self, tensors: Tensors, attributes: Tensors, hparams: Tensors, keys: Tensor, batch: Any) -> None:
         """Judges one member, as it would be by itself, and two at once."""

@@ -9,7 +9,8 @@ outside (`Rule.scalars`): a compiler would otherwise raise a number to a power f
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, final
 
@@ -71,6 +72,17 @@ class Rule(abc.ABC):
         """
         return None
 
+    def check(self, tuned: Collection[str]) -> None:
+        """Looks whether it makes sense with what is tuned.
+
+        Args:
+            tuned: Names of all hyperparameters.
+
+        Raises:
+            SettingsError: If it does not.
+        """
+        return
+
     @classmethod
     def hyperparameters(cls) -> list[str]:
         """Returns the names of what can be tuned."""
@@ -90,6 +102,11 @@ class SGD(Rule):
     slots: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
     momentum: float = 0.0
     nesterov: bool = False
+
+    def check(self, tuned: Collection[str]) -> None:
+        """Refuses to look ahead without a momentum, as PyTorch does."""
+        if self.nesterov and not self.momentum and "momentum" not in tuned:
+            raise SettingsError("optimizer_settings: nesterov=True needs a momentum: set it beside, or tune it")
 
     def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
         """See `Rule.update`."""
@@ -231,6 +248,10 @@ RULES: dict[str, type[Rule]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmspr
 """Optimizers by the name that a task takes."""
 
 
+_SHARES = ("beta1", "beta2", "alpha")
+"""Settings that say how much of something is kept."""
+
+
 def rule(name: str, settings: Mapping[str, Any]) -> Rule:
     """Returns an optimizer.
 
@@ -239,7 +260,7 @@ def rule(name: str, settings: Mapping[str, Any]) -> Rule:
         settings: Fields that differ from their defaults.
 
     Raises:
-        SettingsError: If there is no such optimizer or field.
+        SettingsError: If there is no such optimizer or field, or it cannot be that.
 
     Example:
         >>> rule("sgd", {"momentum": 0.9}).momentum
@@ -255,4 +276,11 @@ def rule(name: str, settings: Mapping[str, Any]) -> Rule:
     known = [f.name for f in fields(kind)]
     if unknown := [key for key in settings if key not in known]:
         raise SettingsError(f"optimizer_settings: got {', '.join(map(repr, unknown))}; {name!r} has {', '.join(known)}")
+    for key, got in settings.items():
+        if key == "nesterov":
+            if not isinstance(got, bool):
+                raise SettingsError(f"optimizer_settings: nesterov: got {got!r}; it must be True or False")
+        elif isinstance(got, bool) or not isinstance(got, int | float) or not 0 <= got < (1 if key in _SHARES else math.inf):
+            rest = "and less than 1" if key in _SHARES else "and finite"
+            raise SettingsError(f"optimizer_settings: {key}: got {got!r}; it must be a number of at least 0 {rest}")
     return kind(**settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from lamarck.engines.vectorised.torch.layers import opened
 from lamarck.engines.vectorised.torch.numbers import SETTABLE
 from lamarck.engines.vectorised.torch.program import Program, averaged
 from lamarck.engines.vectorised.torch.training import Members, Plan
+from lamarck.engines.vectorised.watched import Watched
 
 __all__ = ["probed"]
 
@@ -23,51 +24,6 @@ _LOOPED = "Or take how='looped', which trains one member after the other in the 
 _backward = opened(torch.autograd.backward)
 """The backward pass, of which `Aids` sees what is computed again."""
 _UNSEEN_BY_COMPILERS = frozenset({"normal", "rand_like", "randint_like", "randn_like"})
-
-
-class _Watched(dict[str, Any]):
-    """Hyperparameters that remember which of them were read."""
-
-    def __init__(self, given: Mapping[str, Any], read: set[str]) -> None:
-        super().__init__(given)
-        self._read = read
-
-    def __getitem__(self, name: str) -> Any:
-        self._read.add(name)
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        self._read.add(name)
-        return super().get(name, default)
-
-    def __iter__(self) -> Iterator[str]:  # also what ** and dict() go through
-        return iter(self._all())
-
-    def keys(self) -> Any:
-        return self._all().keys()
-
-    def values(self) -> Any:
-        return self._all().values()
-
-    def items(self) -> Any:
-        return self._all().items()
-
-    def copy(self) -> dict[str, Any]:
-        return self._all()
-
-    def pop(self, name: str, *default: Any) -> Any:
-        self._read.add(name)
-        return super().pop(name, *default)
-
-    def __or__(self, other: Any) -> Any:
-        return self._all() | other
-
-    def __ror__(self, other: Any) -> Any:
-        return other | self._all()
-
-    def _all(self) -> dict[str, Any]:
-        self._read.update(super().keys())
-        return dict(super().items())
 
 
 def probed(program: Program, members: Members, plan: Plan, how: str, reached: set[str]) -> None:
@@ -113,7 +69,7 @@ def _tried(program: Program, members: Members, plan: Plan) -> set[str]:
     module.train()
     before = streams.standing(plan.keys.device)
     with asked() as names, Aids(plan.keys[0, 0]):
-        hparams = _Watched({name: column[0] for name, column in plan.hparams.items()}, read)
+        hparams = Watched(program.told({name: column[0] for name, column in plan.hparams.items()}), read)
         try:
             said = program.loss(module, _batch(plan), hparams)
         except LamarckError:
@@ -192,7 +148,7 @@ def _drawing(program: Program, members: Members, plan: Plan) -> Place:
             found.append(place)
 
     with _followed(module, lambda place: begun.append(streams.standing(plan.keys.device)), left), Aids(plan.keys[0, 0]):
-        program.loss(module, _batch(plan), {name: column[0] for name, column in plan.hparams.items()})
+        program.loss(module, _batch(plan), program.told({name: column[0] for name, column in plan.hparams.items()}))
     program.ordinary.release(one.weights | one.fixed, program.buffers)
     return found[0] if found else ("", module)
 

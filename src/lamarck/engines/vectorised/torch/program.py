@@ -112,6 +112,7 @@ class Program:
         uncompiled: What `Aids` is asked for that PyTorch's compiler keeps from it.
         strange: Whether noise is drawn where `Aids` does not see it.
         idle: What is trained in name, but never reached by a gradient: such weights stay what they are, as with `torch.optim`.
+        constants: Hyperparameters that are no numbers, and the same for all members.
         attributes: Path of each attribute that a hyperparameter sets -> (that hyperparameter, what the module says itself).
 
     Raises:
@@ -124,6 +125,7 @@ class Program:
         self.uncompiled: frozenset[str] = frozenset()
         self._ordinary: Ordinary | None = None
         self.idle: frozenset[str] = frozenset()
+        self.constants: Mapping[str, Any] = {}
         with torch.random.fork_rng(devices=[]):
             module = build()
         if not isinstance(module, nn.Module):
@@ -209,6 +211,14 @@ class Program:
         (gradient, (loss, kept)) = grad_and_value(value, has_aux=True)(weights)
         return gradient, loss, kept
 
+    def told(self, hparams: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns all that a loss is told of one member.
+
+        Args:
+            hparams: A number each.
+        """
+        return {**hparams, **self.constants}
+
     def judged(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors, key: Tensor) -> Any:
         """Returns what a function says about one member; the module is in evaluation mode by then.
 
@@ -223,7 +233,7 @@ class Program:
 
     def _called(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors, key: Tensor) -> tuple[Any, Tensors]:
         replaced = {f"model.{name}": tensor for name, tensor in tensors.items()}
-        called: tuple[Any, Tensors] = functional_call(self._judged, replaced, (function, batch, hparams, key))
+        called: tuple[Any, Tensors] = functional_call(self._judged, replaced, (function, batch, self.told(hparams), key))
         return called
 
     def state_dict(self, tensors: Tensors) -> Tensors:

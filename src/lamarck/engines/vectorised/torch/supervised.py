@@ -166,6 +166,7 @@ class Supervised(VectorTask[Members]):
             torch.manual_seed(int(intervals.seeds[0]))
             for plan in self._plans(intervals, _dtype(state)):
                 if not self._probed:
+                    self.rule.check(intervals.hparams)
                     probed(self.program, state, plan, self.how, set(self._reached(intervals)))
                     self._probed = True
                 self.choice.train(state, plan)
@@ -271,10 +272,9 @@ class Supervised(VectorTask[Members]):
         return self._batches.plans(intervals.start, intervals.seeds, intervals.steps)
 
     def _numbers(self, intervals: Intervals, dtype: torch.dtype) -> dict[str, Tensor]:
-        for name, column in intervals.hparams.items():
-            if column.dtype == object:
-                raise SettingsError(f"{name}: got {column[0]!r}; what differs between members of one program must be a number")
-        return {name: torch.from_numpy(column.astype(np.float64)).to(self.device, dtype) for name, column in intervals.hparams.items()}
+        numbers = {name: torch.from_numpy(column.astype(np.float64)).to(self.device, dtype) for name, column in intervals.numbers().items()}
+        self.program.constants = intervals.constants()
+        return numbers
 
     def _attributes_of(self, intervals: Intervals, dtype: torch.dtype) -> dict[str, Tensor]:
         """What each attribute of the module is for each member: what the module says itself, where the hyperparameter is not active."""
@@ -312,6 +312,8 @@ def _dtype(members: Members) -> torch.dtype:
 def _filled(intervals: Intervals, name: str, otherwise: float) -> NDArray[np.float64]:
     """A column of hyperparameters, with what holds where it is not tuned, or a conditional one not active."""
     column = intervals.hparams.get(name)
+    if column is not None and column.dtype == object:
+        raise SettingsError(f"{name}: got {column[0]!r}; it must be a number")
     given = np.full(len(intervals), np.nan) if column is None else column.astype(np.float64)
     return np.where(np.isnan(given), otherwise, given)
 

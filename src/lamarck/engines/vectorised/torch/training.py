@@ -220,7 +220,7 @@ class Ways:
         module = program.ordinary.hold(held, {path: float(column[row]) for path, column in plan.attributes.items()})
         weights = dict(module.named_parameters())
         trained = [weights[name] for name in program.trained]
-        hparams = {name: column[row] for name, column in plan.hparams.items()}
+        hparams = program.told({name: column[row] for name, column in plan.hparams.items()})
         optimizer = self._native(member, trained, plan, row)
         mask = None if plan.mask is None else plan.mask[row]
         begun(plan.keys[0, row])  # for noise that nobody has drawn when it was looked for
