@@ -445,5 +445,10 @@ def test_a_watch_says_each_thing_once():
     assert [len(findings) for findings in new if findings] == [1]
 
 
+def test_values_at_the_end_of_the_floating_point_range_are_no_trouble():
+    """Their squares are not finite, and warnings are errors here."""
+    assert "noise" not in {finding.name for finding in check(history([[1e300 * member for member in range(-2, 2)]] * 6))}
+
+
 def test_values_that_are_never_finite_are_no_trouble():
     assert check(history([[math.nan] * 4] * 6, space={"lr": LR}, hparams=lambda m, g: {"lr": 1e-3})) == ()

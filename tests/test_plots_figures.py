@@ -21,6 +21,7 @@ from lamarck.history import History
 from lamarck.pbt import PBT
 from lamarck.plots import _style, data
 from lamarck.space import Categorical, Constant, Float, Int, Space
+from lamarck.testing.simulation import simulate
 from lamarck.types import Settings
 
 
@@ -236,3 +237,9 @@ def test_drawing_without_matplotlib_says_how_to_install_it(eight, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtra, match=r"pip install 'lamarck\[plot\]'"):
         lamarck.plots.values(eight)
+
+
+def test_where_nobody_has_a_value_nobody_is_the_best():
+    machine = PBT(space=SPACE, settings=Settings(population_size=4, interval=10, generations=3))
+    figure = plots.coordinates(History.of(simulate(machine, lambda interval, state: (math.nan, None))))
+    assert not any("the best" in text.get_text() for text in texts_of(figure) if text is not None)

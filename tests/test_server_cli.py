@@ -228,6 +228,12 @@ def test_a_space_may_stand_in_a_file_of_its_own():
     assert (plan.name, plan.pbt.space) == ("cifar", SPACE)
 
 
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_a_port_that_cannot_be_is_explained(port, capsys):
+    assert main(["serve", "s.db", "--port", port]) == 2
+    assert "it must be from 0, for any that is free, to 65535" in capsys.readouterr().err
+
+
 def test_a_port_that_is_taken_is_explained(capsys):
     import socket
 

@@ -84,7 +84,9 @@ class Zigzag:
         values = np.array(lines)
         values -= values.mean(axis=0)
         before, after = np.diff(values, axis=1).T
-        return cls(noise=float(-before @ after), spread=float(values[:, 1] @ values[:, 1]), freedom=len(lines) - 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            noise, spread = float(-before @ after), float(values[:, 1] @ values[:, 1])
+        return cls(noise=noise, spread=spread, freedom=len(lines) - 1) if math.isfinite(noise + spread) else cls()
 
 
 @final
@@ -147,7 +149,7 @@ def census(
         copies=sum(record.parent is not None and record.parent[0] != record.member for record in records),
         founders=founders,
         best=max(best, float(fitness.max())),
-        spread=float(finite.var(ddof=1)) if finite.size > 1 else math.nan,
+        spread=_variance(finite),
         evaluation=_evaluation(records),
         zigzag=zigzag,
         columns={name: column for name, column in columns.items() if column is not None},
@@ -174,6 +176,13 @@ def _column(parameter: Float | Int, records: Sequence[Record], name: str) -> Col
 
 def _evaluation(records: Sequence[Record]) -> float:
     """The variance of the mean of the samples, averaged over the members that gave at least two."""
-    found = [float(np.var(record.samples, ddof=1)) / len(record.samples) for record in records if len(record.samples) > 1]
+    found = [_variance(np.array(record.samples)) / len(record.samples) for record in records if record.samples]
     found = [variance for variance in found if math.isfinite(variance)]
     return sum(found) / len(found) if found else math.nan
+
+
+def _variance(values: NDArray[np.float64]) -> float:
+    """The variance, NaN where there is none: of fewer than two values, or of some whose squares are no numbers any more."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = float(values.var(ddof=1)) if values.size > 1 else math.nan
+    return variance if math.isfinite(variance) else math.nan

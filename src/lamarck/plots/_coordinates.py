@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,7 +45,9 @@ def draw_coordinates(axes: Axes, shown: Coordinates, look: Look = LIGHT) -> None
 
 def name_ranks(figure: Figure, shown: Coordinates, look: Look = LIGHT) -> None:
     """Puts the legend below a figure: the best member, and what the shades of the others mean."""
-    entries = [(look.families[1], f"member {member}, the best", 3.2, "-") for member in shown.member[:1].tolist()]
+    if not len(shown.member) or math.isnan(shown.place[0, -1]):  # nobody has a value, so nobody is the best
+        return
+    entries = [(look.families[1], f"member {shown.member[0]}, the best", 3.2, "-")]
     if len(shown.member) > 2:
         entries += [(_shade(part, look), f"{word} value", 1.6, "-") for part, word in ((1.0, "better"), (0.0, "worse"))]
     elif len(shown.member) == 2:

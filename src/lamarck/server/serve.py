@@ -98,10 +98,14 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         ServiceError: If the address cannot be had.
     """
+    if not 0 <= port <= 65535:
+        raise ServiceError(f"port: got {port}; it must be from 0, for any that is free, to 65535")
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
     except OSError as error:
-        raise ServiceError(f"cannot listen at {host}, port {port}: {error.strerror or error}; give another --port or --host") from None
+        raise ServiceError(
+            f"cannot listen at {host}, port {port}: {getattr(error, 'strerror', None) or error}; give another --port or --host"
+        ) from None
 
 
 def _config(app: Starlette, certificate: Path | None = None, key: Path | None = None) -> uvicorn.Config:
