@@ -219,7 +219,7 @@ def test_ctrl_c_lets_intervals_finish_and_a_second_one_does_not_wait():
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert "in progress" in err
-    assert "go on with: lamarck resume run.db" in err
+    assert "go on with: lamarck.resume(train, 'run.db')" in err
     assert gone(family)
     with open_journal("run.db", readonly=True) as journal:
         kept = [type(event).__name__ for event in events_of(journal, "main")]

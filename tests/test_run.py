@@ -118,6 +118,28 @@ def test_a_training_function_that_ends_the_process_says_how_to_go_on(capsys):
     assert "go on with: lamarck resume a.db" in capsys.readouterr().err
 
 
+def interrupted(worker):
+    worker.track(x=np.zeros(1))
+    for _ in worker:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "says"),
+    [
+        (__name__, "interrupted", "lamarck resume 'a b.db' --name second"),
+        ("__main__", "interrupted", "lamarck.resume(interrupted, 'a b.db', name='second')"),
+        (__name__, "made.<locals>.<lambda>", "lamarck.resume(..., 'a b.db', name='second')"),
+    ],
+)
+def test_an_interrupted_run_says_what_will_find_its_function(module, name, says, monkeypatch, capsys):
+    monkeypatch.setattr(interrupted, "__module__", module)
+    monkeypatch.setattr(interrupted, "__qualname__", name)
+    with pytest.raises(KeyboardInterrupt):
+        lk.run(interrupted, SPACE, journal="a b.db", name="second", **SETTINGS)
+    assert capsys.readouterr().err.splitlines()[-1] == f"stopped after 0 of 24 intervals; go on with: {says}"
+
+
 def test_a_run_is_not_begun_twice():
     lk.run(train, SPACE, journal="a.db", **SETTINGS)
     before = events("a.db")
@@ -204,7 +226,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_resumed_run_is_the_unbroken_one(capsys
 
     with pytest.raises(KeyboardInterrupt):
         lk.run(impatient, SPACE, journal="cut.db", observers=[interrupted], **SETTINGS)
-    assert "stopped after 15 of 24 intervals; go on with: lamarck resume cut.db" in capsys.readouterr().err
+    assert "stopped after 15 of 24 intervals; go on with: lamarck.resume(impatient, 'cut.db')" in capsys.readouterr().err
     assert lk.resume(train, "cut.db").records == whole.records
     assert events("cut.db")[1:] == events("whole.db")[1:]  # the first names another training function
     with pytest.raises(KeyboardInterrupt):

@@ -269,19 +269,26 @@ def _train(engine: Engine, train: Train, coordinator: Coordinator, journal: obje
         engine(train, coordinator)
     except (KeyboardInterrupt, SystemExit):  # the latter is a training function's own
         done = int(np.minimum(coordinator.population.generations, coordinator.pbt.settings.generations).sum())
-        named = "" if coordinator.run == "main" else f" --name {coordinator.run}"
-        kept = isinstance(journal, str | os.PathLike)
-        cure = (
-            f"go on with: lamarck resume {shlex.quote(str(journal))}{named}"
-            if kept
-            else "the run was in memory and is gone: give journal=... next time"
-        )
+        cure = "the run was in memory and is gone: give journal=... next time"
+        if isinstance(journal, str | os.PathLike):
+            cure = f"go on with: {_way_on(train, journal, coordinator.run)}"
         print(f"\nstopped after {done} of {_total(coordinator)} intervals; {cure}", file=sys.stderr)  # noqa: T201
         raise
     finally:
         coordinator.rest()
         coordinator.checkpoints.settle(coordinator.population.live())
     return coordinator.history()
+
+
+def _way_on(train: Train, journal: str | os.PathLike[str], run: str) -> str:
+    """What goes on with a run: the command, or Python if the command could not find what trains by its name."""
+    path, text = str(journal), getattr(train, "text", None)
+    module, name = getattr(train, "__module__", "?"), getattr(train, "__qualname__", "<object>")
+    if isinstance(text, str) or (module != "__main__" and "<" not in name):
+        return f"lamarck resume {shlex.quote(path)}" + ("" if run == "main" else f" --name {run}")
+    last = name.rpartition(".")[2]
+    what = last if last.isidentifier() else "..."
+    return f"lamarck.resume({what}, {path!r}" + (")" if run == "main" else f", name={run!r})")
 
 
 def _same(pbt: PBT, before: Event, name: str) -> None:

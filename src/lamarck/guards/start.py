@@ -73,9 +73,9 @@ def _sizes(pbt: PBT) -> Iterator[Finding]:
             name="many_generations",
             severity="warning",
             text=(
-                f"{generations} generations judge members after only {interval} steps each, which rewards what helps at once, such as a low "
-                f"learning rate, over what helps in the end (greediness). Aim at 15 to 30: interval={math.ceil(steps / 25)} for the same "
-                f"{steps} steps."
+                f"{generations} generations judge members after only {interval} {'step' if interval == 1 else 'steps'} each, which rewards "
+                "what helps at once, such as a low learning rate, over what helps in the end (greediness). Aim at 15 to 30: "
+                f"interval={math.ceil(steps / 25)} for the same {steps} steps."
             ),
         )
     if generations < _FEW:
@@ -83,7 +83,8 @@ def _sizes(pbt: PBT) -> Iterator[Finding]:
             name="few_generations",
             severity="warning",
             text=(
-                f"{generations} generations are too few for a schedule to form: the run is a random search with a little copying. Aim at 15 to "
+                f"{generations} {'generation is' if generations == 1 else 'generations are'} too few for a schedule to form: the run is a "
+                "random search with a little copying. Aim at 15 to "
                 + (f"30: interval={steps // 20} for the same {steps} steps." if steps >= 20 else "30, and train longer.")
             ),
         )
