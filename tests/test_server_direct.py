@@ -16,6 +16,8 @@ from http_engine import ask, create, report, served
 from lamarck import codec
 from lamarck._errors import JournalError
 from lamarck.journal import SqliteJournal
+from lamarck.server import app as application
+from lamarck.server.direct import Direct, is_known
 from lamarck.server.exchange import PATH, Exchange
 from lamarck.server.orders import Orders
 from lamarck.server.run import Run
@@ -242,3 +244,13 @@ def test_exchanges_are_counted_with_the_others():
         buckets = [sample.value for sample in seconds if sample.name.endswith("_bucket")]
         assert (buckets, buckets[-1]) == (sorted(buckets), 3)
         assert 0 < next(sample.value for sample in seconds if sample.name.endswith("_sum")) < 10
+
+
+def test_the_uvicorn_that_is_installed_is_known_and_any_other_does_as_well(monkeypatch, caplog):
+    assert is_known()
+    monkeypatch.setattr(application, "is_known", lambda: False)
+    with caplog.at_level(logging.INFO, "lamarck.server"), served("s.db") as (_, url), Line(url) as line:
+        create(url)
+        monkeypatch.setattr(Direct, "__init__", None)  # is not asked
+        assert line.say(request()).hear()[0] == 200
+    assert any("not known here" in record.message for record in caplog.records)

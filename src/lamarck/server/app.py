@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 
@@ -12,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from lamarck.server.checkpoint_routes import checkpoint_routes
-from lamarck.server.direct import Direct
+from lamarck.server.direct import Direct, is_known
 from lamarck.server.guard import Door, Guard
 from lamarck.server.metrics import Counted, Metrics
 from lamarck.server.openapi import document
@@ -22,6 +23,8 @@ from lamarck.server.tokens import Tokens
 from lamarck.server.wire import json_answer
 
 __all__ = ["MAX_CHECKPOINT", "app", "guarded"]
+
+logger = logging.getLogger("lamarck.server")
 
 MAX_CHECKPOINT = 16 * 2**30
 """Most bytes of a checkpoint that goes through the server, unless it is told otherwise."""
@@ -64,7 +67,10 @@ def app(
         middleware=[Middleware(Counted, metrics=counts), Middleware(Guard, door=door)],
         exception_handlers={404: missing, 405: missing},
     )
-    application.state.protocol = partial(Direct, service=service, door=door, metrics=counts)
+    if is_known():
+        application.state.protocol = partial(Direct, service=service, door=door, metrics=counts)
+    else:
+        logger.info("this version of uvicorn is not known here, so exchanges go through the application, which is slower")
     return application
 
 

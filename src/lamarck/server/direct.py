@@ -15,6 +15,7 @@ import time
 from functools import partial
 from typing import Any, ClassVar, final
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from lamarck._errors import LamarckError
@@ -25,13 +26,30 @@ from lamarck.server.orders import Order
 from lamarck.server.service import Service
 from lamarck.server.wire import problem
 
-__all__ = ["Direct"]
+__all__ = ["Direct", "is_known"]
 
 logger = logging.getLogger("lamarck.server")
+
+_KNOWN = (34, 54)
+"""The first and the last minor version of uvicorn 0 whose protocol has been read and tried. It is no public interface."""
 
 _ADDRESS = re.compile(re.escape(PATH).replace(r"\{run\}", r"([\w.-]+)").encode() + rb"(?:\?([^#]*))?", re.ASCII)
 _SHORT = 1 << 16
 _CLOSE = (b"connection", b"close")
+
+
+def is_known(version: str = uvicorn.__version__) -> bool:
+    """Returns whether this uvicorn is one whose protocol is known; with any other, exchanges go through the application.
+
+    Args:
+        version: Its version.
+
+    Example:
+        >>> is_known("0.40.1"), is_known("0.33.0"), is_known("1.0.0rc1")
+        (True, False, False)
+    """
+    found = re.match(r"0\.(\d+)", version)
+    return found is not None and _KNOWN[0] <= int(found[1]) <= _KNOWN[1]
 
 
 @final
