@@ -284,3 +284,38 @@ def test_nobody_waits_for_what_is_deleted_and_what_cannot_be_is_said(tmp_path, m
     with pytest.raises(CheckpointError, match="refuses"):
         coordinator.rest()
     coordinator.rest()  # said once
+
+
+@pytest.mark.parametrize("kept", ["in a journal", "in memory"])
+def test_an_earlier_state_is_what_it_was_and_leads_to_the_same(kept):
+    class Cut(MemoryJournal):
+        """Forgets what it is told to."""
+
+        most = None
+
+        def read(self, run, after=0):
+            return iter([*super().read(run)][: self.most][after:])
+
+    journal = Cut() if kept == "in a journal" else None
+    coordinator = Coordinator.start(start().pbt, journal, "main", MemoryCheckpoints())
+
+    def generation():
+        held = [coordinator.exchange(worker, None) for worker in range(3)]
+        for worker, interval in enumerate(held):
+            coordinator.exchange(worker, report(coordinator, interval, value=float(interval.member)), claim=False)
+        return held
+
+    generation()
+    before, sequence = coordinator.population, coordinator.sequence
+    assert sequence == 7
+    later = generation()
+    if journal is not None:
+        with pytest.raises(JournalError, match=f"holds {sequence + 6} events of the run 'main', not {sequence}"):
+            coordinator.rewind(sequence)
+        Cut.most = sequence
+    coordinator.rewind(sequence)
+    assert coordinator.sequence == sequence
+    assert coordinator.population == before
+    assert len(coordinator.history().records) == 3
+    if journal is None:
+        assert generation() == later

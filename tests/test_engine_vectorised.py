@@ -12,7 +12,9 @@ import lamarck as lk
 from lamarck.checkpoints.rows import whole
 from lamarck.coordinator import events_of
 from lamarck.engines import inline
+from lamarck.guards.watch import findings_of
 from lamarck.journal import open_journal
+from lamarck.observers.guard import GuardObserver
 from lamarck.testing.engine import ENGINE_LAWS, SPACE, VECTOR, decisions
 from lamarck.testing.stacks import StackedNumbers
 from lamarck.types import Reported
@@ -180,7 +182,10 @@ def test_observers_hear_again_of_what_is_done_again(tmp_path, monkeypatch):
         if isinstance(event, Reported):
             told.append((event.report.key, event.report.value, population.generations.min()))
 
-    lk.run(VECTOR.sometimes_raises, SPACE, journal="run.db", engine=lk.Vectorised(checkpoint_every=5), observers=[listening], **settings())
+    guard = GuardObserver()
+    engine = lk.Vectorised(checkpoint_every=5)
+    history = lk.run(VECTOR.sometimes_raises, SPACE, journal="run.db", engine=engine, observers=[listening, guard], **settings())
+    assert guard.findings == findings_of(history)
     keys = [key for key, _, _ in told]
     assert {key: keys.count(key) for key in keys} == {(m, g): 2 if g == 0 else 1 for m in range(6) for g in range(7)}
     assert len({(key, value) for key, value, _ in told}) == 42

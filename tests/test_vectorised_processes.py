@@ -283,8 +283,8 @@ def test_a_guarded_script_has_its_processes(folder):
     [
         (script("none"), ["script.py"], "put this under `if __name__ == '__main__':`"),
         (script("guard", moved=True), ["script.py"], "Task stands below `if __name__ == '__main__':`"),
-        (script("none"), ["-"], "no file that another process could run"),
-        (script("guard"), ["-"], "no file that another process could run"),
+        (script("none"), ["-"], "in no file that another process could run"),
+        (script("guard"), ["-"], "in no file that another process could run"),
         (script("none"), ["-c", script("none")], "Task cannot be found from there"),
         (script("none"), ["-m", "script"], "put this under `if __name__ == '__main__':`"),
     ],

@@ -75,6 +75,8 @@ class Watch:
             metrics: What it said beside the value.
         """
         member, generation = record.key
+        if generation < len(self._censuses):  # an engine that goes back to a checkpoint reports some generations again
+            return
         root = generation * self._size + member if record.parent is None else self._roots[record.parent[1]][record.parent[0]]
         self._roots[generation][member] = root
         self._open[generation].append((record, metrics))

@@ -220,7 +220,10 @@ def _serve(pipe: Connection, mail: Mail, task: Letter, stacks: int) -> None:
             answer = "said", _packed(said, mail)
         except Exception as error:
             answer = "raised", _portable(error)
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except ConnectionError:  # nobody is left to hear it
+            die()
 
 
 def _opened(mail: Mail, task: Letter) -> VectorTask[Any]:

@@ -111,7 +111,7 @@ def _unloadable(own: set[str]) -> str | None:
     path, module = begin.get("init_main_from_path"), begin.get("init_main_from_name", "__main__")
     main = sys.modules["__main__"]
     if path is not None and not Path(path).exists():
-        return "the program has no file that another process could run, as if it came through a pipe: put it into one"
+        return "the program stands in no file that another process could run (did it come through a pipe?): put it into one"
     if path is None and module.rpartition(".")[2] == "__main__":  # nothing is run again: a prompt, a notebook, or `python -m package`
         named = ", ".join(sorted(own))
         return f"{named} cannot be found from there: put what the task is made of into a module, and import it" if own else None
