@@ -424,6 +424,16 @@ def test_what_is_wrong_is_said_and_the_run_ends_at_once(name):
     assert len(calls) <= 3
 
 
+def test_a_name_that_means_two_things_is_said(caplog):
+    def smoothed(model, batch, hparams):
+        return functional.cross_entropy(model(batch[0]), batch[1], label_smoothing=hparams["eps"])
+
+    with caplog.at_level("WARNING", "lamarck"):
+        fitted(task(made(), smoothed), intervals(eps=[0.1, 0.2, 0.3]))
+        fitted(task(made(), lambda m, b, h: loss(m, b, h) + 0 * sum(h.values())), intervals(eps=[0.1, 0.2, 0.3]))
+    assert [record.getMessage()[:50] for record in caplog.records] == ["'eps' is read by the loss and set in the optimizer"]
+
+
 def test_what_evaluate_raises_is_said_and_the_run_ends_at_once():
     for evaluate, kind, message in (
         (lambda m, b, h: 1 / 0, lk.TrainingError, "evaluate: it raised.*ZeroDivisionError"),

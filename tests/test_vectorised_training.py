@@ -31,6 +31,7 @@ def test_some_members_of_a_plan_are_told_what_they_are_told_among_all(batches):
         keys=torch.arange(steps * members).reshape(steps, members),
         mask=torch.randn(members, 6, generator=rng),
         count=torch.arange(members),
+        steps=torch.arange(steps * members).reshape(steps, members),
     )
     few = plan.rows(1, 4)
     for step in range(steps):
@@ -39,6 +40,7 @@ def test_some_members_of_a_plan_are_told_what_they_are_told_among_all(batches):
     for name in ("keys", "scalars"):
         got, all_ = getattr(few, name), getattr(plan, name)
         assert torch.equal(got["correction"] if name == "scalars" else got, (all_["correction"] if name == "scalars" else all_)[:, 1:4])
+    assert torch.equal(few.steps, plan.steps[:, 1:4])
     assert few.hparams["lr"].tolist() == few.attributes["1.p"].tolist() == few.numbers["lr"].tolist() == few.count.tolist() == [1, 2, 3]
     assert torch.equal(few.mask, plan.mask[1:4])
 

@@ -15,20 +15,25 @@ class Watched(dict[str, Any]):
     Args:
         given: The hyperparameters.
         read: Gets the names that are read.
+        hidden: What is there for whoever asks for it by its name.
+
+    Attributes:
+        named: What was asked for by its name.
     """
 
-    def __init__(self, given: Mapping[str, Any], read: set[str]) -> None:
+    def __init__(self, given: Mapping[str, Any], read: set[str], hidden: Mapping[str, Any] | None = None) -> None:
         super().__init__(given)
-        self._read = read
+        self._read, self._hidden = read, hidden or {}
+        self.named: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
         self._read.add(name)
-        return super().__getitem__(name)
+        self.named.add(name)
+        return self._hidden[name] if name in self._hidden else super().__getitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
         """See `dict.get`."""
-        self._read.add(name)
-        return super().get(name, default)
+        return self[name] if name in self._hidden or name in self else default
 
     def __iter__(self) -> Iterator[str]:  # also what ** and dict() go through
         return iter(self._all())

@@ -12,7 +12,8 @@ from torch import Tensor
 from lamarck._errors import LamarckError, TrainingError
 from lamarck.engines.vectorised.torch import streams
 from lamarck.engines.vectorised.torch.aids import asked
-from lamarck.engines.vectorised.torch.program import Loss, Program, Tensors, one_or_more
+from lamarck.engines.vectorised.torch.program import STEP, Loss, Program, Tensors, one_or_more
+from lamarck.engines.vectorised.watched import Watched
 
 __all__ = ["Judge"]
 
@@ -31,52 +32,59 @@ class Judge:
 
     def __init__(self, program: Program, function: Loss, *, singly: bool) -> None:
         self._program, self._function, self._singly = program, function, singly
-        self._aided, self._strange, self._tried = True, False, False
+        self._aided, self._strange, self._counts, self._tried = True, False, False, False
 
     @torch.no_grad()
-    def __call__(self, tensors: Tensors, attributes: Tensors, hparams: Tensors, keys: Tensor, batch: Any) -> Tensor:
+    def __call__(self, tensors: Tensors, attributes: Tensors, hparams: Tensors, steps: Tensor, keys: Tensor, batch: Any) -> Tensor:
         """Returns ``float64[n]``: the mean of what is said of each member.
 
         Args:
             tensors: ``[n, ...]``: weights, buffers, and all else that a module has.
             attributes: ``[n]`` each, by the path of the attribute.
             hparams: ``[n]`` each.
+            steps: ``[n]``: how many steps each has behind it.
             keys: ``int64[n]``: what noise depends on.
             batch: The same for all.
         """
         if not self._tried:
-            self._try(tensors, attributes, hparams, keys, batch)
+            self._try(tensors, attributes, hparams, steps, keys, batch)
+        if self._counts:
+            hparams = hparams | {STEP: steps}
         if not self._singly:
             return torch.vmap(self._one, in_dims=(0, 0, 0, None), randomness="different")(tensors | attributes, hparams, keys, batch)
         with streams.restored(keys.device):
-            return torch.stack([self._alone(row, tensors, attributes, hparams, keys, batch) for row in range(len(keys))])
+            return torch.stack(
+                [self._alone(row, tensors, attributes, self._program.told(_row(hparams, row)), keys, batch) for row in range(len(keys))]
+            )
 
     def _one(self, tensors: Tensors, hparams: Tensors, key: Tensor, batch: Any) -> Tensor:
         return _mean(self._program.judged(self._function, tensors, batch, hparams, key))
 
-    def _alone(self, row: int, tensors: Tensors, attributes: Tensors, hparams: Tensors, keys: Tensor, batch: Any) -> Tensor:
+    def _alone(self, row: int, tensors: Tensors, attributes: Tensors, told: Mapping[str, Any], keys: Tensor, batch: Any) -> Tensor:
         own = _row(tensors, row)
         ordinary = self._program.ordinary
         module = ordinary.hold(own, {path: float(column[row]) for path, column in attributes.items()}).eval()
         with self._program.noise(keys[row], aided=self._aided, strange=self._strange):
-            return _mean(self._function(module, batch, self._program.told(_row(hparams, row))))
+            return _mean(self._function(module, batch, told))
 
-    def _try(self, tensors: Tensors, attributes: Tensors, hparams: Tensors, keys: Tensor, batch: Any) -> None:
+    def _try(self, tensors: Tensors, attributes: Tensors, hparams: Tensors, steps: Tensor, keys: Tensor, batch: Any) -> None:
         """Judges one member, as it would be by itself, and two at once."""
         tensors, attributes, hparams = _few(tensors), _few(attributes), _few(hparams)
         with streams.restored(keys.device), asked() as names:
-            before = streams.standing(keys.device)
+            before, told = streams.standing(keys.device), Watched(self._program.told(_row(hparams, 0)), set(), {STEP: steps[0]})
             try:
-                self._alone(0, tensors, attributes, hparams, keys, batch)
+                self._alone(0, tensors, attributes, told, keys, batch)
             except LamarckError:
                 raise
             except Exception as error:
                 raise TrainingError(f"evaluate: it raised when it was first called, {type(error).__name__}: {error}") from error
+            self._counts = STEP in told.named
             self._aided, self._strange = bool(names), not streams.same(before, streams.standing(keys.device))
             if not self._singly:
                 self._singly, reason = self._strange, "noise is drawn underneath the functions of PyTorch that Python calls"
                 try:
-                    torch.vmap(self._one, in_dims=(0, 0, 0, None), randomness="different")(tensors | attributes, hparams, keys[:2], batch)
+                    said = hparams | ({STEP: steps[:2]} if self._counts else {})
+                    torch.vmap(self._one, in_dims=(0, 0, 0, None), randomness="different")(tensors | attributes, said, keys[:2], batch)
                 except Exception as error:
                     self._singly, reason = True, str(error).split("\n", 1)[0]
                 if self._singly:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,11 +15,13 @@ from lamarck.engines.vectorised.torch import streams
 from lamarck.engines.vectorised.torch.aids import Aids, asked
 from lamarck.engines.vectorised.torch.layers import opened
 from lamarck.engines.vectorised.torch.numbers import SETTABLE
-from lamarck.engines.vectorised.torch.program import Program, averaged
+from lamarck.engines.vectorised.torch.program import STEP, Program, averaged
 from lamarck.engines.vectorised.torch.training import Members, Plan
 from lamarck.engines.vectorised.watched import Watched
 
 __all__ = ["probed"]
+
+logger = logging.getLogger("lamarck")
 
 _LOOPED = "Or take how='looped', which trains one member after the other in the same program"
 _backward = opened(torch.autograd.backward)
@@ -26,7 +29,7 @@ _backward = opened(torch.autograd.backward)
 _UNSEEN_BY_COMPILERS = frozenset({"normal", "rand_like", "randint_like", "randn_like"})
 
 
-def probed(program: Program, members: Members, plan: Plan, how: str, reached: set[str]) -> None:
+def probed(program: Program, members: Members, plan: Plan, how: str, paced: Collection[str], reached: Collection[str]) -> None:
     """Computes one gradient for one member by itself, and for two together, and throws it away.
 
     Args:
@@ -34,15 +37,20 @@ def probed(program: Program, members: Members, plan: Plan, how: str, reached: se
         members: The stack.
         plan: What is to be trained.
         how: How; what is never batched need not be.
-        reached: Hyperparameters that arrive elsewhere than in the loss.
+        paced: Hyperparameters that arrive in the optimizer.
+        reached: Those that arrive elsewhere, other than in the loss.
 
     Raises:
         SettingsError: If a hyperparameter arrives nowhere, or a module cannot be batched; the message names it, and the way out.
         TrainingError: If the loss raises.
     """
     with streams.restored(plan.keys.device):  # nobody's generators are touched by any of this
-        read = _tried(program, members, plan)
-        if missing := sorted(set(plan.hparams) - read - reached):
+        read, named = _tried(program, members, plan)
+        for name in sorted(named & set(paced) & set(plan.hparams)):
+            logger.warning(
+                "%r is read by the loss and set in the optimizer, too, which has one of that name: rename it if it is not both", name
+            )
+        if missing := sorted(set(plan.hparams).difference(read, paced, reached)):
             raise SettingsError(
                 f"{', '.join(map(repr, missing))}: tuned, but arrives nowhere: the optimizer has nothing of that name, and the loss does not "
                 "read it. Rename it, read it in the loss by hparams[...], or set an attribute of the module by attributes={...}"
@@ -61,15 +69,15 @@ def probed(program: Program, members: Members, plan: Plan, how: str, reached: se
             _together(program, members, plan)
 
 
-def _tried(program: Program, members: Members, plan: Plan) -> set[str]:
-    """Trains one member by itself for a step, as every module can, and returns the hyperparameters that the loss read."""
+def _tried(program: Program, members: Members, plan: Plan) -> tuple[set[str], set[str]]:
+    """Trains one member by itself for a step, as every module can; returns the hyperparameters that the loss read, and those by their names."""
     read: set[str] = set()
     one = members.map(lambda tensor: tensor[0].clone())
     module = program.ordinary.hold(one.weights | one.fixed, _numbers(plan))
     module.train()
     before = streams.standing(plan.keys.device)
     with asked() as names, Aids(plan.keys[0, 0]):
-        hparams = Watched(program.told({name: column[0] for name, column in plan.hparams.items()}), read)
+        hparams = _told(program, plan, read)
         try:
             said = program.loss(module, _batch(plan), hparams)
         except LamarckError:
@@ -81,6 +89,7 @@ def _tried(program: Program, members: Members, plan: Plan) -> set[str]:
         if not loss.requires_grad:
             raise SettingsError("loss: what it returned does not depend on the weights, so that there is nothing to train by it")
         _backward(loss)
+    program.counts = STEP in hparams.named
     program.keyed = len(names) == forward
     program.strange = not program.keyed or not streams.same(before, streams.standing(plan.keys.device))
     program.aided = bool(names) or bool(plan.attributes)  # a probability that is 0 for this member may not be for the next one
@@ -89,7 +98,11 @@ def _tried(program: Program, members: Members, plan: Plan) -> set[str]:
     program.idle = frozenset(name for name in program.trained if weights[name].grad is None)
     module.zero_grad()
     program.ordinary.release(one.weights | one.fixed, program.buffers)
-    return read
+    return read, hparams.named
+
+
+def _told(program: Program, plan: Plan, read: set[str]) -> Watched:
+    return Watched(program.told({name: column[0] for name, column in plan.hparams.items()}), read, {STEP: plan.steps[0, 0]})
 
 
 def _batch(plan: Plan) -> Any:
@@ -105,7 +118,8 @@ def _together(program: Program, members: Members, plan: Plan) -> None:
     few, theirs = members.map(lambda tensor: tensor[:size].clone()), plan.rows(0, size)
     dims = (0, 0, None if plan.shared else 0, 0, 0, None if plan.mask is None else 0)
     gradients = torch.vmap(program.gradients, in_dims=dims, randomness="different")
-    gradients(few.weights, few.fixed | theirs.attributes, theirs.batch(0), theirs.hparams, theirs.keys[0], theirs.mask)
+    hparams = theirs.hparams | ({STEP: theirs.steps[0]} if program.counts else {})
+    gradients(few.weights, few.fixed | theirs.attributes, theirs.batch(0), hparams, theirs.keys[0], theirs.mask)
 
 
 def _hooked(weight: Any) -> bool:
@@ -148,7 +162,7 @@ def _drawing(program: Program, members: Members, plan: Plan) -> Place:
             found.append(place)
 
     with _followed(module, lambda place: begun.append(streams.standing(plan.keys.device)), left), Aids(plan.keys[0, 0]):
-        program.loss(module, _batch(plan), program.told({name: column[0] for name, column in plan.hparams.items()}))
+        program.loss(module, _batch(plan), _told(program, plan, set()))
     program.ordinary.release(one.weights | one.fixed, program.buffers)
     return found[0] if found else ("", module)
 

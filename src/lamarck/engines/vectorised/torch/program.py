@@ -16,13 +16,16 @@ from lamarck.engines.vectorised.torch.aids import Aids
 from lamarck.engines.vectorised.torch.ordinary import Ordinary
 from lamarck.engines.vectorised.torch.streams import begun
 
-__all__ = ["Attributes", "Loss", "Program", "Tensors", "averaged", "one_or_more"]
+__all__ = ["STEP", "Attributes", "Loss", "Program", "Tensors", "averaged", "one_or_more"]
 
 Tensors = dict[str, Tensor]
 """Tensors by the names that a state_dict uses."""
 
 Loss = Callable[[nn.Module, Any, Mapping[str, Any]], Tensor]
 """loss(model, batch, hparams): a number, or one for each sample."""
+
+STEP = "step"
+"""By this name the loss is told how many steps the member has behind it."""
 
 Attributes = Mapping[str, str | Sequence[str]]
 """Hyperparameter -> attributes of the module that it sets, e.g. ``{"dropout": "3.p"}``."""
@@ -111,6 +114,7 @@ class Program:
             what was drawn there.
         uncompiled: What `Aids` is asked for that PyTorch's compiler keeps from it.
         strange: Whether noise is drawn where `Aids` does not see it.
+        counts: Whether the loss looks at the step.
         idle: What is trained in name, but never reached by a gradient: such weights stay what they are, as with `torch.optim`.
         constants: Hyperparameters that are no numbers, and the same for all members.
         attributes: Path of each attribute that a hyperparameter sets -> (that hyperparameter, what the module says itself).
@@ -122,6 +126,7 @@ class Program:
     def __init__(self, build: Callable[[], nn.Module], loss: Loss, attributes: Attributes) -> None:
         self._build, self.loss = build, loss
         self.aided, self.keyed, self.strange = True, True, False
+        self.counts = False
         self.uncompiled: frozenset[str] = frozenset()
         self._ordinary: Ordinary | None = None
         self.idle: frozenset[str] = frozenset()

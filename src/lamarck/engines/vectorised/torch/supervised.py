@@ -20,8 +20,9 @@ from lamarck.engines.vectorised.torch.judging import Judge
 from lamarck.engines.vectorised.torch.loader import Loaded
 from lamarck.engines.vectorised.torch.memory import fitting
 from lamarck.engines.vectorised.torch.optimizers import Rule, rule
+from lamarck.engines.vectorised.torch.pace import CLIP, Pace
 from lamarck.engines.vectorised.torch.probe import probed
-from lamarck.engines.vectorised.torch.program import Attributes, Loss, Program
+from lamarck.engines.vectorised.torch.program import STEP, Attributes, Loss, Program
 from lamarck.engines.vectorised.torch.streams import restored
 from lamarck.engines.vectorised.torch.training import Members, Plan, Ways
 from lamarck.envs.noise import keys
@@ -38,8 +39,9 @@ class Supervised(VectorTask[Members]):
     """Trains copies of a PyTorch module, each with hyperparameters of its own, as one program.
 
     Where a hyperparameter goes is decided by its name: to the optimizer if it has one of that name (``lr``, ``weight_decay``, ``momentum``,
-    ``beta1``, ``beta2``, ``eps``, ``alpha``); to the batches if it is ``batch_size``; to an attribute of the module if ``attributes`` says so;
-    and all of them to the loss, as tensors without dimensions. One that none of them uses is an error.
+    ``beta1``, ``beta2``, ``eps``, ``alpha``, and ``clip_grad_norm``); to the batches if it is ``batch_size``; to an attribute of the module if
+    ``attributes`` says so; and all of them to the loss, as tensors without dimensions. One that none of them uses is an error. The loss can
+    also ask for ``hparams["step"]``: how many steps the member has behind it.
 
     A member's weights begin from its seed, and its noise and its batches depend on its seed and step alone: it becomes the same, to rounding,
     alone and in any stack.
@@ -54,6 +56,10 @@ class Supervised(VectorTask[Members]):
             The module is in evaluation mode.
         optimizer: ``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"`` or ``"lion"``.
         optimizer_settings: What is not tuned and differs from the optimizer's defaults, e.g. ``{"momentum": 0.9, "nesterov": True}``.
+        clip_grad_norm: The longest that the gradient of all of a member's weights together may be, as for
+            `torch.nn.utils.clip_grad_norm_`; by default any length. A hyperparameter of this name has precedence.
+        schedule: ``schedule(step)``: a factor of every member's learning rate, as a function of the number of steps behind it, as for
+            `torch.optim.lr_scheduler.LambdaLR`; by default 1. A function at the top level of a module can be sent to other processes.
         attributes: Hyperparameters that set attributes of the module, e.g. ``{"dropout": "3.p"}`` or ``{"dropout": ["3.p", "6.p"]}``.
         batch_size: Samples in a batch, if ``train`` is tensors. If it is tuned, this is the most it can be.
         shared_batches: Whether all members see the same batches, which makes the first layer cheaper; by default each has an order of its own.
@@ -87,6 +93,8 @@ class Supervised(VectorTask[Members]):
         evaluate: Loss | None = None,
         optimizer: str = "adamw",
         optimizer_settings: Mapping[str, float | bool] | None = None,
+        clip_grad_norm: float | None = None,
+        schedule: Callable[[int], float] | None = None,
         attributes: Attributes | None = None,
         batch_size: int = 64,
         shared_batches: bool = False,
@@ -99,6 +107,7 @@ class Supervised(VectorTask[Members]):
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise SettingsError(f"batch_size: got {batch_size!r}; it must be a whole number of at least 1")
         self.rule: Rule = rule(optimizer, optimizer_settings or {})
+        self._pace = Pace(rule=self.rule, clip=clip_grad_norm, schedule=schedule)
         self._test = _tensors("test", test)
         self._batches: Sampled | Loaded
         if isinstance(train, tuple):
@@ -167,7 +176,7 @@ class Supervised(VectorTask[Members]):
             for plan in self._plans(intervals, _dtype(state)):
                 if not self._probed:
                     self.rule.check(intervals.hparams)
-                    probed(self.program, state, plan, self.how, set(self._reached(intervals)))
+                    probed(self.program, state, plan, self.how, self._pace.names(), self._reached())
                     self._probed = True
                 self.choice.train(state, plan)
         return state
@@ -177,12 +186,13 @@ class Supervised(VectorTask[Members]):
         self.program.module.eval()
         dtype = _dtype(state)
         tensors, hparams = state.weights | state.fixed, self._numbers(intervals, dtype)
+        steps = torch.from_numpy(intervals.start + intervals.steps).to(self.device, dtype)
         attributes, key = self._attributes_of(intervals, dtype), torch.from_numpy(intervals.seeds).to(self.device)
         total = torch.zeros(len(intervals), dtype=torch.float64, device=self.device)
         samples = len(self._test[0])
         for begin in range(0, samples, _PIECE):
             batch = tuple(part[begin : begin + _PIECE] for part in self._test)
-            total += self.judge(tensors, attributes, hparams, keys(key, 0, begin), batch) * (len(batch[0]) / samples)
+            total += self.judge(tensors, attributes, hparams, steps, keys(key, 0, begin), batch) * (len(batch[0]) / samples)
         return Scores(values=total.cpu().numpy())
 
     def gather(self, state: Members, rows: NDArray[np.int64]) -> Members:
@@ -246,7 +256,8 @@ class Supervised(VectorTask[Members]):
 
     def _plans(self, intervals: Intervals, dtype: torch.dtype) -> Iterator[Plan]:
         """Plans an interval stretch by stretch, so that only the data of one stretch are in memory."""
-        exact = {name: torch.from_numpy(_filled(intervals, name, getattr(self.rule, name))) for name in self.rule.hyperparameters()}
+        otherwise = self._pace.otherwise(tuned=CLIP in intervals.hparams)
+        exact = {name: torch.from_numpy(_filled(intervals, name, own)) for name, own in otherwise.items()}
         precise = torch.promote_types(dtype, torch.float32)  # of half precision, 0.999 is 1
         count = torch.from_numpy(intervals.start)
         seeds = torch.from_numpy(intervals.seeds)
@@ -259,9 +270,10 @@ class Supervised(VectorTask[Members]):
         for first, stop, data in self._data(intervals):
             ages = count + torch.arange(first + 1, stop + 1)[:, None]
             yield Plan(
-                scalars=self._on(self.rule.scalars(exact, ages.to(torch.float64)), precise),
+                scalars=self._on(self._pace.scalars(exact, ages), precise),
                 keys=keys(seeds, ages).to(self.device),
                 count=count + first,
+                steps=(ages - 1).to(self.device, dtype),
                 **common,
                 **data,
             )
@@ -272,6 +284,8 @@ class Supervised(VectorTask[Members]):
         return self._batches.plans(intervals.start, intervals.seeds, intervals.steps)
 
     def _numbers(self, intervals: Intervals, dtype: torch.dtype) -> dict[str, Tensor]:
+        if STEP in intervals.hparams:
+            raise SettingsError(f"{STEP}: by this name the loss is told the step; give the hyperparameter another one")
         numbers = {name: torch.from_numpy(column.astype(np.float64)).to(self.device, dtype) for name, column in intervals.numbers().items()}
         self.program.constants = intervals.constants()
         return numbers
@@ -297,12 +311,9 @@ class Supervised(VectorTask[Members]):
         counted = np.arange(self._batches.size)[None, :] < sizes[:, None]
         return torch.from_numpy(counted).to(self.device, dtype)
 
-    def _reached(self, intervals: Intervals) -> list[str]:
-        """The hyperparameters that arrive somewhere whether or not the loss looks at them."""
-        places = {*self.rule.hyperparameters(), *self._attributes}
-        if isinstance(self._batches, Sampled):
-            places.add(_BATCH_SIZE)
-        return [name for name in intervals.hparams if name in places]
+    def _reached(self) -> list[str]:
+        """The hyperparameters that arrive somewhere else than in the optimizer, whether or not the loss looks at them."""
+        return [*self._attributes, *([_BATCH_SIZE] if isinstance(self._batches, Sampled) else [])]
 
 
 def _dtype(members: Members) -> torch.dtype:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lamarck.engines.vectorised.torch.optimizers import Rule
-from lamarck.engines.vectorised.torch.program import Program, Tensors, averaged
+from lamarck.engines.vectorised.torch.pace import CLIP, clipped
+from lamarck.engines.vectorised.torch.program import STEP, Program, Tensors, averaged
 from lamarck.engines.vectorised.torch.streams import begun
 
 __all__ = ["CompilingFailed", "Members", "Plan", "Way", "Ways"]
@@ -77,6 +78,7 @@ class Plan:
         keys: ``int64[steps, n]``: what noise depends on.
         mask: ``[n, batch]``; which samples of its batches each member counts, ``None`` for all.
         count: ``int64[n]``: steps that each member had behind it.
+        steps: ``[steps, n]``: the same in each step, as the loss is told it.
     """
 
     batches: tuple[Any, ...] = ()
@@ -89,6 +91,7 @@ class Plan:
     scalars: Tensors
     keys: Tensor
     count: Tensor
+    steps: Tensor
     mask: Tensor | None = None
 
     def __len__(self) -> int:
@@ -103,6 +106,7 @@ class Plan:
             scalars={name: column[start:stop] for name, column in self.scalars.items()},
             keys=self.keys[start:stop],
             count=self.count + start,
+            steps=self.steps[start:stop],
         )
 
     def rows(self, start: int, stop: int) -> Plan:
@@ -118,6 +122,7 @@ class Plan:
             keys=self.keys[:, start:stop],
             mask=None if self.mask is None else self.mask[start:stop],
             count=self.count[start:stop],
+            steps=self.steps[:, start:stop],
         )
 
     def batch(self, step: int) -> Any:
@@ -201,7 +206,10 @@ class Ways:
         gradients = torch.vmap(self._program.gradients, in_dims=dims, randomness="different")
         for step in range(len(plan)):
             told = fixed | plan.attributes
-            gradient, _, kept = gradients(weights, told, plan.batch(step), plan.hparams, plan.keys[step], plan.mask)
+            hparams = plan.hparams | {STEP: plan.steps[step]} if self._program.counts else plan.hparams
+            gradient, _, kept = gradients(weights, told, plan.batch(step), hparams, plan.keys[step], plan.mask)
+            if CLIP in plan.numbers:
+                gradient = clipped(gradient, plan.numbers[CLIP])
             for name, buffer in kept.items():
                 fixed[name].copy_(buffer)
             by = self._numbers(plan, step)
@@ -222,16 +230,21 @@ class Ways:
         trained = [weights[name] for name in program.trained]
         hparams = program.told({name: column[row] for name, column in plan.hparams.items()})
         optimizer = self._native(member, trained, plan, row)
+        longest = float(plan.numbers[CLIP][row]) if CLIP in plan.numbers else None
         mask = None if plan.mask is None else plan.mask[row]
         begun(plan.keys[0, row])  # for noise that nobody has drawn when it was looked for
         for step in range(len(plan)):
             batch = plan.batch(step) if plan.shared else self._own(plan, step, row)
+            if program.counts:
+                hparams[STEP] = plan.steps[step, row]
             if program.aided or program.strange:
                 with program.noise(plan.keys[step, row]):
                     loss = averaged(program.loss(module, batch, hparams), mask)
             else:
                 loss = averaged(program.loss(module, batch, hparams), mask)
             loss.backward()  # type: ignore[no-untyped-call]
+            if longest is not None:
+                nn.utils.clip_grad_norm_(trained, longest)
             optimizer(step)
             for weight in trained:
                 weight.grad = None
@@ -244,13 +257,21 @@ class Ways:
 
     def _native(self, member: Members, trained: list[nn.Parameter], plan: Plan, row: int) -> Callable[[int], object]:
         """Returns what takes a step of one member: PyTorch's own optimizer on our slots where it has one."""
-        made = self._rule.native(trained, {name: float(column[row]) for name, column in plan.numbers.items()})
+        made = self._rule.native(trained, {name: float(column[row]) for name, column in plan.numbers.items() if name != CLIP})
         if made is None:
             return lambda step: self._by_rule(member, trained, plan, step, row)
         for index, name in enumerate(self._program.trained):
             state = {slot: part[name] for slot, part in member.slots.items()}
             made.state[trained[index]] = state | {"step": plan.count[row].to(trained[index].device, torch.float32)}
-        return lambda step: made.step()
+        if "lr" not in plan.scalars:
+            return lambda step: made.step()
+        rates = plan.scalars["lr"][:, row].tolist()
+
+        def scheduled(step: int) -> object:
+            made.param_groups[0]["lr"] = rates[step]
+            return made.step()
+
+        return scheduled
 
     @torch.no_grad()
     def _by_rule(self, member: Members, trained: list[nn.Parameter], plan: Plan, step: int, row: int) -> None:
