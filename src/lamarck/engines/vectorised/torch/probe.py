@@ -48,7 +48,7 @@ def probed(program: Program, members: Members, plan: Plan, how: str, paced: Coll
         read, named = _tried(program, members, plan)
         for name in sorted(named & set(paced) & set(plan.hparams)):
             logger.warning(
-                "%r is read by the loss and set in the optimizer, too, which has one of that name: rename it if it is not both", name
+                "%r is read by the loss and set in the optimizer, too, which has one of that name; rename it if it is not both", name
             )
         if missing := sorted(set(plan.hparams).difference(read, paced, reached)):
             raise SettingsError(
