@@ -288,7 +288,7 @@ def _at_once(lines: list[bytes]) -> list[Event]:
     if len(text) > MAX_BYTES or b"\\" in text or not all(line.startswith(b'{"$type":') and line.endswith(b"}") for line in lines):
         return []
     collecting = gc.isenabled()
-    gc.disable()  # records hold no circles, and to look for some among all that is made here takes a quarter of the time
+    gc.disable()  # records hold no cycles: to look for some among all that is made here takes time and finds nothing
     try:
         raws = _READER.decode(f"[{str(text, 'utf-8')}]")
         return [_event(_record(raw)) for raw in raws] if len(raws) == len(lines) else []
