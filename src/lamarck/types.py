@@ -93,7 +93,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("population_size", "interval", "generations", "seed", "max_lead", "max_failures", "durable_every"):
             got = getattr(self, name)
-            if isinstance(got, SupportsIndex) and not isinstance(got, bool):  # also the whole numbers of NumPy
+            if type(got) not in (int, bool, type(None)) and isinstance(got, SupportsIndex):  # also the whole numbers of NumPy
                 object.__setattr__(self, name, operator.index(got))
         for name in ("population_size", "interval", "generations"):
             self._check_whole(name, 1, "a whole number of at least 1")
