@@ -158,6 +158,24 @@ def test_journals_without_the_usual_ending_have_weights_of_their_own():
     assert lk.load("lr0.1") == lk.load("lr0.5")
 
 
+def test_a_run_is_not_resumed_with_other_hyperparameters():
+    with pytest.raises(KeyboardInterrupt):
+        lk.run(interrupted, SPACE, journal="a.db", **SETTINGS)
+    before = events("a.db")
+    with pytest.raises(SettingsError, match=r"space: got \['z'\]; the run was begun with \['h'\]"):
+        lk.resume(train, "a.db", space=lk.Space(z=lk.Float(0.0, 1.0)))
+    assert events("a.db") == before
+
+
+def test_a_place_with_weights_of_another_run_is_not_taken():
+    lk.run(train, SPACE, journal="a.db", checkpoints="shared", **SETTINGS)
+    kept = open_checkpoints("shared").names()
+    with pytest.raises(SettingsError, match="'shared' holds weights of another run"):
+        lk.run(train, SPACE, journal="b.db", checkpoints="shared", **SETTINGS)
+    assert open_checkpoints("shared").names() == kept
+    lk.run(train, SPACE, journal="a.db", checkpoints="shared", resume=True, **SETTINGS)
+
+
 def test_resume_of_what_is_not_there():
     with pytest.raises(SettingsError, match="no journal 'b.db'"):
         lk.resume(train, "b.db")

@@ -157,7 +157,7 @@ class PBT:
             **changes: Fields to give anew, for what a journal cannot hold: Python functions among the strategies or constraints.
 
         Raises:
-            SettingsError: If a strategy is unknown to this version, or a change is not a field.
+            SettingsError: If a strategy is unknown to this version, a change is not a field, or the space has other hyperparameters.
         """
         unknown = set(changes) - {f.name for f in fields(cls)}
         if unknown:
@@ -169,7 +169,11 @@ class PBT:
             "rescue": lambda: None if rescue is None else exploits.from_dict(rescue),
             "space": lambda: Space.from_dict(started.space),
         }
-        return cls(settings=started.settings, **{name: changes[name] if name in changes else make() for name, make in made.items()})
+        machine = cls(settings=started.settings, **{name: changes[name] if name in changes else make() for name, make in made.items()})
+        before, now = (sorted(space.names) for space in (Space.from_dict(started.space), machine.space))
+        if before != now:
+            raise SettingsError(f"space: got {now}; the run was begun with {before}, and its members have values for those")
+        return machine
 
     # ---- a worker is free --------------------------------------------------------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ def run(
         The history: ``history.best``, ``history.schedule()``, ``history.table()``.
 
     Raises:
-        SettingsError: If a setting is not allowed, or the journal already has a run of that name.
+        SettingsError: If a setting is not allowed, the journal already has a run of that name, or ``checkpoints`` names a place that has some.
         TrainingError: If the training function breaks its contract.
         PopulationLost: If every member failed for good.
         KeyboardInterrupt: On Ctrl-C, after saying how to go on.
@@ -127,6 +127,11 @@ def run(
     pbt = PBT(space=space, settings=settings, initial=initial, stratified=stratified, **given)
     chosen = engine_for(train, engine)
     with Opened(journal, checkpoints, name) as (book, store):
+        if isinstance(checkpoints, str | os.PathLike) and not (book is not None and name in book.runs()) and store.names():
+            raise SettingsError(
+                f"checkpoints: {str(checkpoints)!r} holds weights of another run, which would be swept away; give this one a place of its "
+                "own, or delete them"
+            )
         coordinator = begin(pbt, book, store, name, resume=resume, observers=observers, info={**provenance(train), **(info or {})})
         return _train(chosen, train, coordinator, journal)
 
