@@ -449,3 +449,23 @@ def test_one_number_for_each_token_and_a_tuned_batch_size_do_not_go_together():
 
     with pytest.raises(lk.SettingsError, match=r"loss: it returned the shape \(8, 3\).*\(8,\)"):
         fitted(task(made(), tokens), intervals(batch_size=[2, 4, 8]))
+
+
+@pytest.mark.parametrize("how", ["batched", "looped"])
+def test_a_tuned_batch_size_and_what_mixes_samples_do_not_go_together(how):
+    def each(model, batch, hparams):
+        return functional.cross_entropy(model(batch[0]), batch[1], reduction="none")
+
+    def mixing(model, batch, hparams):
+        return each(model, (batch[0] + batch[0].flip(0), batch[1]), hparams)
+
+    def build():
+        return nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.Linear(6, 3))
+
+    told = intervals(batch_size=[2, 4, 8])
+    with pytest.raises(lk.SettingsError, match=r"batch_size.*by the module '1', a BatchNorm1d, and.*LayerNorm"):
+        fitted(task(build, each, how=how), told)
+    with pytest.raises(lk.SettingsError, match=r"batch_size.*depends on the others in its batch, and"):
+        fitted(task(made(), mixing, how=how), told)
+    fitted(task(made(after=lambda x: functional.dropout(x + torch.randn_like(x), 0.3)), each, how=how), told)
+    fitted(task(build, loss, how=how))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lamarck._errors import LamarckError, SettingsError, TrainingError
 from lamarck.engines.vectorised.torch import streams
@@ -97,8 +97,29 @@ def _tried(program: Program, members: Members, plan: Plan) -> tuple[set[str], se
     weights = dict(module.named_parameters())
     program.idle = frozenset(name for name in program.trained if weights[name].grad is None)
     module.zero_grad()
+    if plan.mask is not None and _mixed(program, module, plan):
+        norms = [_named(name, part) for name, part in module.named_modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+        raise SettingsError(
+            f"batch_size: it is tuned, but the loss of a sample depends on the others in its batch{', by ' + norms[0] if norms else ','} and "
+            "those beyond a member's own batch size cannot be left out. Normalise each sample by itself (LayerNorm, GroupNorm), or take "
+            "batch_size out of the search space"
+        )
     program.ordinary.release(one.weights | one.fixed, program.buffers)
     return read, hparams.named
+
+
+@torch.no_grad()
+def _mixed(program: Program, module: nn.Module, plan: Plan) -> bool:
+    """Says whether the losses of the first half of a batch change with what the second half is."""
+    batch = _batch(plan)
+    half = len(batch[0]) // 2
+    other = tuple(torch.cat([part[:half], part[:1].expand(len(part) - half, *part.shape[1:])]) for part in batch)
+
+    def losses(samples: Any) -> Tensor:
+        with program.noise(plan.keys[0, 0]):
+            return program.loss(module, samples, _told(program, plan, set()))[:half]
+
+    return not torch.allclose(losses(batch), losses(other), rtol=1e-3, atol=1e-5, equal_nan=True)
 
 
 def _told(program: Program, plan: Plan, read: set[str]) -> Watched:
