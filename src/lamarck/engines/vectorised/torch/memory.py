@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
+import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from lamarck.engines.vectorised.torch.batch import tensors_in
 from lamarck.engines.vectorised.torch.program import Program
 from lamarck.engines.vectorised.torch.training import Members
 
-__all__ = ["activations", "fitting"]
+__all__ = ["activations", "fitting", "free", "peak"]
+
+T = TypeVar("T")
 
 _SHARE = 0.7
 """Of the memory that is free: allocators, kernels and everybody else need some, too."""
 
 
-def fitting(program: Program, member: Members, batch: tuple[Tensor, ...], members: int, processes: int) -> int:
-    """Returns how many members may train at once, at least 1.
+def fitting(program: Program, member: Members, batch: Any, members: int, processes: int) -> int:
+    """Returns how many members may train at once, at least 1. How many are judged at once is found when they are.
 
     Args:
         program: What a member computes.
@@ -28,40 +35,84 @@ def fitting(program: Program, member: Members, batch: tuple[Tensor, ...], member
         members: How many there are in one process.
         processes: How many processes share the memory.
     """
-    free = _free(batch[0].device)
-    if free is None:
+    left = free(next(iter(member.weights.values())).device)
+    if left is None:
         return members
     weights = sum(tensor.nbytes for tensor in member.weights.values())
     at_rest = sum(tensor.nbytes for tensor in member.tensors()) * members
     in_training = weights + activations(program, member, batch)
-    return max(1, min(members, int((_SHARE * free / processes - at_rest) // max(1, in_training))))
+    return max(1, min(members, int((_SHARE * left / processes - at_rest) // max(1, in_training))))
 
 
-def activations(program: Program, member: Members, batch: tuple[Tensor, ...]) -> int:
-    """Returns the bytes that one member's forward pass keeps for the backward pass; twice, because gradients of them come and go.
+def activations(program: Program, member: Members, batch: Any) -> int:
+    """Returns the bytes that computing one member's gradient takes at the most, besides the gradient itself.
 
     Args:
         program: What a member computes.
         member: A stack of one.
-        batch: A batch of one member, whose first part the module takes. For a module that takes more, only the weights can be counted.
+        batch: A batch of one member. If the loss cannot be computed without more, nothing is counted.
     """
-    seen: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        seen[tensor.data_ptr()] = tensor.nbytes
-        return tensor
-
-    weights = {name: tensor[0].clone().requires_grad_() for name, tensor in member.weights.items()}
+    weights = {name: tensor[0].clone() for name, tensor in member.weights.items()}
     fixed = {name: tensor[0].clone() for name, tensor in member.fixed.items()}
-    module = program.module.train()
-    with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), suppress(Exception):
-        torch.func.functional_call(module, weights | fixed, (batch[0],))
-    return 2 * sum(seen.values())
+    key = torch.zeros((), dtype=torch.int64, device=next(iter(weights.values())).device)
+    program.module.train()
+    hparams: dict[str, Tensor] = {}
+    with torch.random.fork_rng(devices=[]), suppress(Exception):
+        while True:
+            try:
+                _, taken = peak(lambda: program.gradients(weights, fixed, batch, dict(hparams), key, None))
+                return max(0, taken - sum(weight.nbytes for weight in weights.values()))
+            except KeyError as error:  # there are no hyperparameters yet
+                (name,) = set(error.args) - set(hparams)
+                hparams[name] = torch.tensor(0.5)
+    return 0
 
 
-def _free(device: torch.device) -> int | None:
+def peak(work: Callable[[], T]) -> tuple[T, int]:
+    """Returns what a function returns, and the bytes of the tensors that it makes, when there are the most.
+
+    Args:
+        work: The function.
+    """
+    with _Living() as living:
+        return work(), living.most
+
+
+@final
+class _Living(TorchDispatchMode):
+    """Counts the memory of tensors that are made while it is entered, as long as they live."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._now, self._known = 0, dict[int, Any]()
+        self.most = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {tensor.untyped_storage()._cdata for tensor in tensors_in((args, kwargs or {}))}
+        made = function(*args, **(kwargs or {}))
+        for tensor in tensors_in(made):
+            if tensor.untyped_storage()._cdata not in given:  # of which it would be a view
+                self._count(tensor.untyped_storage())
+        return made
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        name, size = storage._cdata, storage.nbytes()
+
+        def gone(_: Any) -> None:
+            self._now -= size
+            del self._known[name]
+
+        if name not in self._known:
+            self._known[name] = weakref.ref(storage, gone)
+            self._now += size
+            self.most = max(self.most, self._now)
+
+
+def free(device: torch.device) -> int | None:
+    """Returns the bytes that are free where a device has its tensors, or ``None`` if nobody says."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, for what comes next
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

@@ -16,8 +16,9 @@ from lamarck.engines.vectorised.columns import Intervals, Scores
 from lamarck.engines.vectorised.task import VectorTask
 from lamarck.engines.vectorised.torch.choice import Choice, How
 from lamarck.engines.vectorised.torch.data import Sampled
+from lamarck.engines.vectorised.torch.exam import Exam
 from lamarck.engines.vectorised.torch.judging import Judge
-from lamarck.engines.vectorised.torch.loader import Loaded
+from lamarck.engines.vectorised.torch.loader import Loaded, read
 from lamarck.engines.vectorised.torch.memory import fitting
 from lamarck.engines.vectorised.torch.optimizers import Rule, rule
 from lamarck.engines.vectorised.torch.pace import CLIP, Pace
@@ -30,8 +31,6 @@ from lamarck.envs.noise import keys
 __all__ = ["Supervised"]
 
 _BATCH_SIZE = "batch_size"
-_PIECE = 1024
-"""Samples that are judged at once."""
 
 
 @final
@@ -51,9 +50,10 @@ class Supervised(VectorTask[Members]):
         loss: ``loss(model, batch, hparams)``: what training lessens; one number, or one for each sample.
         train: Tensors with the samples along the first axis, usually ``(inputs, targets)``, on the device to train on; or a
             ``torch.utils.data.DataLoader``, of whose batches each step takes the next, epoch after epoch, the same for all members.
-        test: Tensors to judge members by.
-        evaluate: ``evaluate(model, batch, hparams)``: what members are judged by, one number or one for each sample; by default the loss.
-            The module is in evaluation mode.
+        test: Samples to judge members by: tensors, or a loader, which is read once and kept.
+        evaluate: ``evaluate(model, batch, hparams)``: what members are judged by; by default the loss. It is given all samples of ``test`` in
+            one batch. If it returns one number, that is the value; if one for each sample, their mean, and the samples may then come in
+            several batches, should they not fit in memory. The module is in evaluation mode.
         optimizer: ``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"`` or ``"lion"``.
         optimizer_settings: What is not tuned and differs from the optimizer's defaults, e.g. ``{"momentum": 0.9, "nesterov": True}``.
         clip_grad_norm: The longest that the gradient of all of a member's weights together may be, as for
@@ -66,7 +66,7 @@ class Supervised(VectorTask[Members]):
         how: ``"auto"`` measures which way is the fastest: ``"batched"``, ``"compiled"`` (batched, by ``torch.compile``), or ``"looped"`` (one
             member after the other, which works for every module).
         cuda_graphs: Whether steps may be recorded as CUDA graphs, on a GPU, where that is measured to be faster.
-        device: Where members live, if ``train`` is a loader; tensors say it themselves.
+        device: Where members live, if ``train`` is a loader; by default where ``test`` is. Tensors say it themselves.
 
     Raises:
         SettingsError: If an argument is not allowed; the message says what is.
@@ -89,7 +89,7 @@ class Supervised(VectorTask[Members]):
         loss: Loss,
         *,
         train: tuple[Tensor, ...] | Iterable[Any],
-        test: tuple[Tensor, ...],
+        test: tuple[Tensor, ...] | Iterable[Any],
         evaluate: Loss | None = None,
         optimizer: str = "adamw",
         optimizer_settings: Mapping[str, float | bool] | None = None,
@@ -108,16 +108,15 @@ class Supervised(VectorTask[Members]):
             raise SettingsError(f"batch_size: got {batch_size!r}; it must be a whole number of at least 1")
         self.rule: Rule = rule(optimizer, optimizer_settings or {})
         self._pace = Pace(rule=self.rule, clip=clip_grad_norm, schedule=schedule)
-        self._test = _tensors("test", test)
+        self._test = _tensors("test", test) if isinstance(test, tuple) else _loader("test", test)
         self._batches: Sampled | Loaded
         if isinstance(train, tuple):
             self._batches = Sampled(_tensors("train", train), batch_size, shared=shared_batches)
             self.device = train[0].device
-        elif isinstance(train, Tensor | list):
-            raise SettingsError(f"train: got a {type(train).__name__}; give a tuple of tensors, e.g. (x, y), or a DataLoader")
         else:
-            self.device = torch.device(device) if device is not None else self._test[0].device
-            self._batches = Loaded(train, self.device)
+            near = self._test[0].device if isinstance(self._test, tuple) else torch.device("cpu")
+            self.device = near if device is None else torch.device(device)
+            self._batches = Loaded(_loader("train", train), self.device)
         self.how: How = how
         self._graphs = cuda_graphs
         self._model, self._loss, self._evaluate, self._attributes = model, loss, evaluate or loss, attributes or {}
@@ -125,10 +124,10 @@ class Supervised(VectorTask[Members]):
         self._choice: Choice | None = None
         self._probed = False
         self._steps: int | None = None
-        self._judge: Judge | None = None
+        self._exam: Exam | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_program": None, "_choice": None, "_judge": None, "_probed": False}  # what is compiled stays in its process
+        return self.__dict__ | {"_program": None, "_choice": None, "_exam": None, "_probed": False}  # what is compiled stays in its process
 
     @property
     def program(self) -> Program:
@@ -146,11 +145,12 @@ class Supervised(VectorTask[Members]):
         return self._choice
 
     @property
-    def judge(self) -> Judge:
+    def exam(self) -> Exam:
         """What says how good members are."""
-        if self._judge is None:
-            self._judge = Judge(self.program, self._evaluate, singly=self.how == "looped")
-        return self._judge
+        if self._exam is None:
+            test = self._test if isinstance(self._test, tuple) else read("test", self._test, self.device)
+            self._exam = Exam(Judge(self.program, self._evaluate, singly=self.how == "looped"), test)
+        return self._exam
 
     # ---- the verbs of a vector task ----------------------------------------------------------------------------------------------------------
 
@@ -187,13 +187,8 @@ class Supervised(VectorTask[Members]):
         dtype = _dtype(state)
         tensors, hparams = state.weights | state.fixed, self._numbers(intervals, dtype)
         steps = torch.from_numpy(intervals.start + intervals.steps).to(self.device, dtype)
-        attributes, key = self._attributes_of(intervals, dtype), torch.from_numpy(intervals.seeds).to(self.device)
-        total = torch.zeros(len(intervals), dtype=torch.float64, device=self.device)
-        samples = len(self._test[0])
-        for begin in range(0, samples, _PIECE):
-            batch = tuple(part[begin : begin + _PIECE] for part in self._test)
-            total += self.judge(tensors, attributes, hparams, steps, keys(key, 0, begin), batch) * (len(batch[0]) / samples)
-        return Scores(values=total.cpu().numpy())
+        seeds = torch.from_numpy(intervals.seeds).to(self.device)
+        return Scores(values=self.exam(tensors, self._attributes_of(intervals, dtype), hparams, steps, seeds).cpu().numpy())
 
     def gather(self, state: Members, rows: NDArray[np.int64]) -> Members:
         """Copies rows on the device; see `VectorTask.gather`."""
@@ -327,6 +322,12 @@ def _filled(intervals: Intervals, name: str, otherwise: float) -> NDArray[np.flo
         raise SettingsError(f"{name}: got {column[0]!r}; it must be a number")
     given = np.full(len(intervals), np.nan) if column is None else column.astype(np.float64)
     return np.where(np.isnan(given), otherwise, given)
+
+
+def _loader(name: str, given: Any) -> Iterable[Any]:
+    if isinstance(given, Tensor | list) or not hasattr(given, "__iter__"):
+        raise SettingsError(f"{name}: got {type(given).__name__}; it must be a tuple of tensors, e.g. (x, y), or a DataLoader")
+    return given  # type: ignore[no-any-return]
 
 
 def _tensors(name: str, given: Any) -> tuple[Tensor, ...]:

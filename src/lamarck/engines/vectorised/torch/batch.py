@@ -1,0 +1,37 @@
+"""Batches of any build: tensors in tuples, lists and dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["mapped", "tensors_in"]
+
+
+def mapped(function: Callable[[Tensor], Tensor], batch: Any) -> Any:
+    """Returns a batch with every tensor replaced; NumPy's arrays become tensors first, and what is neither stays."""
+    if isinstance(batch, Tensor | np.ndarray):
+        return function(torch.as_tensor(batch))
+    if isinstance(batch, Mapping):
+        return {key: mapped(function, part) for key, part in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(mapped(function, part) for part in batch))
+    if isinstance(batch, tuple | list):
+        return type(batch)(mapped(function, part) for part in batch)
+    return batch
+
+
+def tensors_in(batch: Any) -> list[Tensor]:
+    """Returns the tensors of a batch, always in the same order."""
+    found: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    mapped(keep, batch)
+    return found
