@@ -403,7 +403,7 @@ class Reads(Mortal):
 def test_data_are_in_memory_once_for_all_processes(kind, tmp_path):
     import torch
 
-    megabytes = 200
+    megabytes = 500  # well above what Python and PyTorch take for themselves
     data = torch.ones(megabytes << 17, dtype=torch.float64) if kind == "tensor" else np.ones(megabytes << 17)
     history = lk.run(Reads(data, tmp_path, "", 1), SPACE, engine=lk.Vectorised(processes=2), **settings(generations=2))
     for record in history.records:
