@@ -89,7 +89,7 @@ def averaged(loss: Tensor, mask: Tensor | None) -> Tensor:
     """
     loss = one_or_more("loss", loss)
     if mask is None:
-        return loss.mean()
+        return loss.mean() if loss.ndim else loss  # a mean of one number is an operation more in every step of a loop
     if loss.shape != mask.shape:
         raise SettingsError(
             f"loss: it returned the shape {tuple(loss.shape)}; with a tuned batch size it must return one number for each sample, "
