@@ -109,7 +109,7 @@ def test_an_interval_is_the_same_however_it_is_cut_into_stretches(at_once, share
         plans = list(drawn.plans(start, seeds, 100))
         assert torch.equal(torch.cat([plan["chosen"] for _, _, plan in plans]), whole)
         assert [first for first, _, _ in plans] == [0, *(stop for _, stop, _ in plans[:-1])]
-        assert len(plans) == {1: 7, 1000: 2 if shared else 4, 1 << 20: 2}[chosen]
+        assert len(plans) == {1: 7, 1000: 1 if shared else 4, 1 << 20: 1}[chosen]
         assert all((stop - first) % 4 == 0 for first, stop, _ in plans)
 
 

@@ -16,7 +16,7 @@ from lamarck.envs.noise import keys
 
 __all__ = ["Sampled", "stretches"]
 
-_MOST, _LEAST = 64, 16
+_MOST, _LEAST = 256, 16
 """Steps that are planned together. A tile of members takes them all before the next one does, so they should be many."""
 _CHOSEN = 1 << 20
 """Samples that are chosen for them, in all members; at least `_LEAST` steps are planned whatever that takes."""
