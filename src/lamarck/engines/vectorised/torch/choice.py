@@ -25,13 +25,13 @@ logger = logging.getLogger("lamarck")
 How = Literal["auto", "batched", "compiled", "looped"]
 """How to train: see `Ways`; ``"auto"`` measures."""
 
-_STEPS = 4
+_STEPS = 8
 """Steps of one measurement."""
 _TIMES = 2
 """Measurements of each way; the fastest counts, because whatever else the machine does only adds."""
-_COMPILING = 30.0
+_COMPILING = 25.0
 """Seconds that compiling takes, about."""
-_WORTH = 3.0
+_WORTH = 2.0
 """Compiling is tried if what is left would take so many times longer."""
 _HOPELESS = 3.0
 """Compiling makes batched training at most about this much faster; if loops are faster still, it is not tried."""
