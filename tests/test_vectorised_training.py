@@ -5,9 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from lamarck.engines.vectorised.torch.batch import evenly
 from lamarck.engines.vectorised.torch.optimizers import rule
 from lamarck.engines.vectorised.torch.program import Program
-from lamarck.engines.vectorised.torch.training import Members, Plan, Ways, _stretches
+from lamarck.engines.vectorised.torch.training import Members, Plan, Ways
 
 
 def squared(model, batch, hparams):
@@ -47,7 +48,7 @@ def test_some_members_of_a_plan_are_told_what_they_are_told_among_all(batches):
 
 @pytest.mark.parametrize(("length", "most", "lengths"), [(8, 8, [8]), (8, 3, [2, 3, 3]), (7, 2, [1, 2, 2, 2]), (3, 1, [1, 1, 1]), (2, 9, [2])])
 def test_members_are_cut_into_tiles_of_two_lengths_at_most(length, most, lengths):
-    cut = list(_stretches(length, most))
+    cut = list(evenly(length, most))
     assert sorted(stop - start for start, stop in cut) == lengths
     assert [row for stretch in cut for row in range(*stretch)] == list(range(length))
 

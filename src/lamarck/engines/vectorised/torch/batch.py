@@ -1,15 +1,22 @@
-"""Batches of any build: tensors in tuples, lists and dictionaries."""
+"""Batches of any build, tensors in tuples, lists and dictionaries; and how a range of them is cut."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["mapped", "tensors_in"]
+__all__ = ["evenly", "mapped", "tensors_in"]
+
+
+def evenly(length: int, most: int) -> Iterator[tuple[int, int]]:
+    """Cuts a range into as few stretches as possible, of two lengths at most, which differ by one."""
+    number = -(-length // most)
+    for i in range(number):
+        yield length * i // number, length * (i + 1) // number
 
 
 def mapped(function: Callable[[Tensor], Tensor], batch: Any) -> Any:

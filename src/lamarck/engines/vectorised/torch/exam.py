@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import starmap
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from lamarck.engines.vectorised.torch import streams
-from lamarck.engines.vectorised.torch.batch import mapped, tensors_in
+from lamarck.engines.vectorised.torch.batch import evenly, mapped, tensors_in
 from lamarck.engines.vectorised.torch.judging import Judge
 from lamarck.engines.vectorised.torch.memory import free, peak
 from lamarck.engines.vectorised.torch.program import Tensors
@@ -51,9 +51,9 @@ class Exam:
                 self._known = self._tried(tensors, attributes, hparams, steps, keys)
         group, piece = self._cut(len(keys), *self._known)
         values = torch.zeros(len(keys), dtype=torch.float64, device=keys.device)
-        for rows in _slices(len(keys), group):
+        for rows in starmap(slice, evenly(len(keys), group)):
             few, held, told = ({name: tensor[rows] for name, tensor in part.items()} for part in (tensors, attributes, hparams))
-            for places in _slices(self._length, piece):
+            for places in starmap(slice, evenly(self._length, piece)):
                 said = self._judge(few, held, told, steps[rows], derived(keys[rows], 0, places.start), self._part(places))
                 values[rows] += said * ((places.stop - places.start) / self._length)
         return values
@@ -84,10 +84,3 @@ class Exam:
     def _part(self, places: slice) -> Any:
         whole = places.stop - places.start == self._length
         return self._samples if whole else mapped(lambda tensor: tensor[places], self._samples)
-
-
-def _slices(length: int, most: int) -> Iterator[slice]:
-    """Cuts a range into as few stretches as possible, of about the same length."""
-    number = -(-length // most)
-    for i in range(number):
-        yield slice(length * i // number, length * (i + 1) // number)

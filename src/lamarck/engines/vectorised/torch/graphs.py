@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from lamarck.engines.vectorised.torch.batch import mapped, tensors_in
 from lamarck.engines.vectorised.torch.training import CompilingFailed, Members, Plan, Way
 
 __all__ = ["Graphs", "recorded"]
@@ -82,7 +83,7 @@ class Graphs:
         return self._tapes[key]
 
     def _taped(self, members: Members, plan: Plan) -> _Tape | None:
-        mine, expected, told = members.map(Tensor.clone), members.map(Tensor.clone), _mapped(plan, Tensor.clone)
+        mine, expected, told = members.map(Tensor.clone), members.map(Tensor.clone), replace(plan, **mapped(Tensor.clone, _told(plan)))
         with torch.cuda.device_of(next(mine.tensors())):  # type: ignore[no-untyped-call]
             replay = self._record(lambda: self._way(mine, told))
         _copied(mine.tensors(), members.tensors())
@@ -121,25 +122,15 @@ def _first_line(error: Exception) -> str:
     return str(error).split("\n", 1)[0]
 
 
-def _copied(to: Iterator[Tensor], source: Iterator[Tensor]) -> None:
+def _copied(to: Iterable[Tensor], source: Iterable[Tensor]) -> None:
     for target, tensor in zip(to, source, strict=True):
         target.copy_(tensor)
 
 
-def _mapped(plan: Plan, function: Callable[[Tensor], Tensor]) -> Plan:
-    return replace(plan, **{f.name: _each(getattr(plan, f.name), function) for f in fields(plan) if f.name != "samples"})
+def _told(plan: Plan) -> dict[str, Any]:
+    """What differs from block to block; the samples that are chosen from do not."""
+    return {f.name: getattr(plan, f.name) for f in fields(plan) if f.name != "samples"}
 
 
-def _tensors(plan: Plan) -> Iterator[Tensor]:
-    found: list[Tensor] = []
-    _mapped(plan, lambda tensor: found.append(tensor) or tensor)  # type: ignore[func-returns-value]
-    return iter(found)
-
-
-def _each(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Applies a function to every tensor in nested tuples and dictionaries."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, Mapping):
-        return {key: _each(part, function) for key, part in value.items()}
-    return tuple(_each(part, function) for part in value) if isinstance(value, tuple | list) else value
+def _tensors(plan: Plan) -> list[Tensor]:
+    return tensors_in(_told(plan))

@@ -9,6 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from lamarck.engines.vectorised.torch.batch import evenly
 from lamarck.engines.vectorised.torch.optimizers import Rule
 from lamarck.engines.vectorised.torch.pace import CLIP, clipped
 from lamarck.engines.vectorised.torch.program import STEP, Program, Tensors, averaged
@@ -163,7 +164,7 @@ class Ways:
         if unseen := sorted(self._program.uncompiled):
             raise CompilingFailed(f"the compiler does not let anybody answer for {', '.join(unseen)}; torch.rand and torch.randn do the same")
         whole = len(plan) - len(plan) % self.unrolled
-        tiles = list(_stretches(len(members), self.tile(members))) if whole else []
+        tiles = list(evenly(len(members), self.tile(members))) if whole else []  # of two lengths at most, as each is compiled apart
         for start, stop in tiles:
             if stop - start not in self._ready:  # tried on a copy first, so that whatever goes wrong in compiling changes nothing
                 try:
@@ -280,13 +281,6 @@ class Ways:
             gradient = trained[index].grad
             if gradient is not None:
                 _moved(self._rule, trained[index], gradient, {slot: part[name] for slot, part in member.slots.items()}, by)
-
-
-def _stretches(length: int, most: int) -> Iterator[tuple[int, int]]:
-    """Cuts a range into as few stretches as possible, of at most two lengths, because each length is compiled apart."""
-    number = -(-length // most)
-    for i in range(number):
-        yield length * i // number, length * (i + 1) // number
 
 
 def _moved(rule: Rule, weight: Tensor, gradient: Tensor, slots: Tensors, by: Tensors) -> None:
