@@ -1,7 +1,7 @@
 """The only writer: what is acknowledged is in the journal, and what raises has never happened."""
 
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -213,6 +213,23 @@ def test_a_batch_decides_as_exchanges_one_by_one_do():
         return list(events_of(coordinator.journal, "main"))
 
     assert trained(batched=True) == trained(batched=False)
+
+
+def test_an_observer_that_fails_is_told_of_once_also_if_it_has_no_hash(caplog):
+    @dataclass
+    class Failing:
+        heard: int = 0
+
+        def __call__(self, event, population):
+            self.heard += 1
+            raise OSError("no room")
+
+    failing = Failing()
+    coordinator = start()
+    coordinator._observers = (failing,)
+    assert coordinator.exchange("a", report(coordinator, coordinator.exchange("a", None))).key == (1, 0)
+    assert failing.heard == 2
+    assert caplog.text.count("an observer failed; the run goes on") == 1
 
 
 def test_a_batch_that_cannot_be_journalled_has_not_happened_and_is_told_to_nobody():

@@ -22,6 +22,7 @@ from trainers import (
     always_raises,
     breaks_a_pipe,
     counts_loads,
+    dies_before_its_child,
     dies_once,
     exits_early,
     fails_early,
@@ -74,6 +75,12 @@ def test_a_worker_that_hangs_is_killed_at_its_time_limit():
     history = lk.run(hangs_once, SPACE, engine=Processes(workers=2, time_limit=1.0), **SETTINGS)
     assert [(failure.kind, failure.message) for failure in history.failures] == [("timeout", "no report within 1 s")]
     assert len(history.records) == 20
+
+
+def test_a_worker_that_dies_is_noticed_though_its_child_lives_and_takes_it_along():
+    history = lk.run(dies_before_its_child, SPACE, engine=Processes(workers=2), **SETTINGS)
+    assert [(failure.kind, failure.message) for failure in history.failures] == [("lost", "the worker process died: killed by SIGKILL")]
+    assert gone([int(Path("child").read_text())])
 
 
 def test_a_pipe_of_the_users_own_is_not_taken_for_ours():
@@ -179,7 +186,8 @@ def train(worker):
 
 if __name__ == "__main__":
     seen = lambda event, population: print(type(event).__name__, flush=True)
-    lk.run(train, SPACE, population_size=4, interval=3, generations=20, engine=Processes(workers=2), journal="run.db", observers=[seen])
+    engine = Processes(workers=2, time_limit=2)
+    lk.run(train, SPACE, population_size=4, interval=3, generations=20, engine=engine, journal="run.db", observers=[seen])
 """
 
 
@@ -194,8 +202,15 @@ def children_of(pid):
         family |= more
 
 
+def state(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0]
+    except OSError:
+        return "gone"
+
+
 def running(pids):
-    return {pid for pid in pids if Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"}
+    return {pid for pid in pids if state(pid) not in ("gone", "Z")}
 
 
 def gone(pids):
@@ -225,6 +240,23 @@ def test_ctrl_c_lets_intervals_finish_and_a_second_one_does_not_wait():
         kept = [type(event).__name__ for event in events_of(journal, "main")]
     printed = ["Started", "Assigned", "Assigned", "Reported", *out.split()]
     assert kept.count("Reported") >= printed.count("Reported") >= 2
+
+
+def test_ctrl_z_stops_the_workers_too_and_does_not_count_against_their_time():
+    process, _ = begin()
+    workers = [pid for pid in children_of(process.pid) if os.getpgid(pid) == pid]
+    assert len(workers) == 2
+    os.killpg(process.pid, signal.SIGTSTP)
+    deadline = time.monotonic() + 10
+    while any(state(pid) != "T" for pid in (process.pid, *workers)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert {state(pid) for pid in (process.pid, *workers)} == {"T"}
+    time.sleep(2.5)  # longer than the time limit
+    os.killpg(process.pid, signal.SIGCONT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert "Failed" not in out
+    assert out.count("Reported") == 79
 
 
 def test_the_death_of_the_parent_takes_the_workers_with_it():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import random
@@ -292,6 +293,16 @@ def test_another_program_that_keeps_the_file_locked(tmp_path):
         other.execute("ROLLBACK")
         other.close()
         assert journal.append("a", 0, [b"1"]) == 1
+
+
+def test_a_file_system_without_locks_is_explained(tmp_path, monkeypatch):
+    def refused(file, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(JournalError, match=r"a\.db-lock: this file system does not lock files.*keep the journal on a disk of this machine"):
+        SqliteJournal(tmp_path / "a.db")
+    assert not (tmp_path / "a.db").exists()
 
 
 def test_another_writer_that_does_not_end(tmp_path):

@@ -160,6 +160,38 @@ def test_misuse_is_explained():
         it.report(1.0)
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (dict(value=10**400), "value: got 1000+; report a number"),
+        (dict(value=1.0, step=float("nan")), "step: got nan; give a whole number"),
+        (dict(value=1.0, step=0.7), "step: got 0.7; give a whole number"),
+        (dict(value=1.0, step="1"), "step: got '1'; give a whole number"),
+        (dict(value=1.0, samples=3), "samples: got 3; give a sequence of numbers"),
+        (dict(value=1.0, samples=[10**400]), "samples: got 1000+; give one number"),
+        (dict(value=1.0, metrics=[1]), r"metrics: got \[1\]; give a mapping from names to numbers"),
+        (dict(value=1.0, metrics={1: 2}), "metrics: got {1: 2}; give a mapping from names to numbers"),
+        (dict(value=1.0, metrics={"a": 10**400}), r"metrics\['a'\]: got 1000+; give one number"),
+    ],
+)
+def test_what_is_no_number_is_refused_and_not_taken_for_a_failure(said, message):
+    script = Script(interval())
+    worker = Worker(script, MemoryCheckpoints())
+    worker.track(x=np.zeros(1))
+    with pytest.raises(ReportError, match=message):
+        next(iter(worker)).report(**said)
+    assert script.heard == [None]
+
+
+def test_whole_numbers_of_other_libraries_are_steps():
+    for step in (np.int32(1), torch.tensor(1)):
+        script = Script(interval())
+        worker = Worker(script, MemoryCheckpoints())
+        worker.track(x=np.zeros(1))
+        next(iter(worker)).report(0.5, step=step)
+        assert script.heard[1].step == 1
+
+
 def test_everything_that_can_be_tracked_comes_back():
     model, generator = torch.nn.Linear(2, 1), torch.Generator().manual_seed(3)
     things = {

@@ -35,6 +35,21 @@ def hangs_once(worker):
         interval.report(float(x[0]))
 
 
+def dies_before_its_child(worker):
+    x = np.array([1.0])
+    worker.track(x=x)
+    for interval in worker:
+        marker = Path("child")
+        if interval.key == (1, 1) and not marker.exists():
+            child = os.fork()
+            if child == 0:
+                time.sleep(600)
+                os._exit(0)
+            marker.write_text(str(child))
+            os.kill(os.getpid(), signal.SIGKILL)
+        interval.report(float(x[0]))
+
+
 def always_raises(worker):
     worker.track(x=np.zeros(1))
     for _ in worker:

@@ -88,7 +88,7 @@ class Coordinator:
         self._sequence = sequence
         self._memory: list[Event] = []
         self._observers = tuple(observers)
-        self._broken: set[Observer] = set()
+        self._broken: list[Observer] = []
         self._batch: _Batch | None = None
         self._held: dict[int, Hashable] = {}
         self._own: dict[Hashable, int] = {}
@@ -343,8 +343,8 @@ class Coordinator:
                 for event, population, _ in entries:
                     observer(event, population)
             except Exception:
-                if observer not in self._broken:
-                    self._broken.add(observer)
+                if not any(observer is broken for broken in self._broken):
+                    self._broken.append(observer)
                     logger.exception("an observer failed; the run goes on, and this is said only once: %r", observer)
 
 

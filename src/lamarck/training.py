@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import logging
+import operator
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, final
+from typing import Any, SupportsIndex, final
 
 import numpy as np
 
@@ -76,7 +77,7 @@ class ActiveInterval:
 
         Raises:
             TrainingError: If the interval has been reported before, or nothing is tracked.
-            ReportError: If the value, a sample or a metric is not a number.
+            ReportError: If the value, a sample or a metric is not a number, or the step not a whole one of this interval.
         """
         if self.reported:
             raise TrainingError(
@@ -85,10 +86,10 @@ class ActiveInterval:
         report = Report(
             member=self.member,
             generation=self.generation,
-            step=self.until if step is None else int(step),
+            step=self.until if step is None else _whole("step", step),
             value=value,
-            samples=tuple(_number("samples", sample) for sample in samples),
-            metrics={name: _number(f"metrics[{name!r}]", number) for name, number in (metrics or {}).items()},
+            samples=_numbers("samples", samples),
+            metrics={} if metrics is None else _named("metrics", metrics),
             checkpoint=self._save(self._interval),
         )
         self._finish(report)
@@ -307,5 +308,25 @@ def seed_everything(seed: int) -> None:
 def _number(where: str, got: object) -> float:
     try:
         return float(got)  # type: ignore[arg-type]
-    except (TypeError, ValueError, RuntimeError):  # PyTorch's own for a tensor of several
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # PyTorch's own for a tensor of several
         raise ReportError(f"{where}: got {got!r}; give one number") from None
+
+
+def _numbers(where: str, got: object) -> tuple[float, ...]:
+    try:
+        items = list(got)  # type: ignore[call-overload]
+    except TypeError:
+        raise ReportError(f"{where}: got {got!r}; give a sequence of numbers") from None
+    return tuple(_number(where, item) for item in items)
+
+
+def _named(where: str, got: object) -> dict[str, float]:
+    if not isinstance(got, Mapping) or not all(isinstance(name, str) for name in got):
+        raise ReportError(f"{where}: got {got!r}; give a mapping from names to numbers")
+    return {name: _number(f"{where}[{name!r}]", number) for name, number in got.items()}
+
+
+def _whole(where: str, got: object) -> int:
+    if not isinstance(got, SupportsIndex):
+        raise ReportError(f"{where}: got {got!r}; give a whole number")
+    return operator.index(got)

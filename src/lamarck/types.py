@@ -192,7 +192,7 @@ class Report:
         if type(self.value) is not float:
             try:
                 object.__setattr__(self, "value", float(self.value))
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError, RuntimeError):  # PyTorch's own for a tensor of several on a GPU
                 raise ReportError(f"value: got {self.value!r}; report a number (NaN is allowed and counts as the worst)") from None
 
     @property

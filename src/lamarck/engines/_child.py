@@ -17,7 +17,7 @@ from typing import Any, final
 from lamarck import codec
 from lamarck._errors import LamarckError, ReportError, StaleReport, TrainingError
 from lamarck.checkpoints import open_checkpoints
-from lamarck.engines._start import die_with_parent, limit_threads
+from lamarck.engines._start import die_with_parent, lead, limit_threads
 from lamarck.training import Worker, attempt, raised, seed_everything
 from lamarck.types import Failure, Interval, Report
 
@@ -61,6 +61,7 @@ class _ParentGone(BaseException):
 def child(pipe: Connection, assignment: Assignment) -> None:
     """Trains until the run is over, the parent is gone, or the training function cannot be called at all."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it lets intervals finish
+    lead()
     threading.Thread(target=die_with_parent, daemon=True).start()
     _yield_to_the_parent()
     os.environ.update(assignment.environment)

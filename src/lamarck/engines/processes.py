@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection
@@ -29,7 +29,7 @@ from lamarck._errors import PopulationLost, ReportError, SettingsError, StaleRep
 from lamarck.checkpoints import MemoryCheckpoints, open_checkpoints
 from lamarck.coordinator import Coordinator
 from lamarck.engines import _child as c
-from lamarck.engines._start import fork_server, new_process
+from lamarck.engines._start import fork_server, kill, new_process
 from lamarck.engines.engine import Train
 from lamarck.types import Failure, Report
 
@@ -39,6 +39,9 @@ logger = logging.getLogger("lamarck")
 
 _STARTS = 3
 """How often a worker may die in a row without having been given an interval."""
+
+_LOOK = 0.5
+"""Seconds after which the parent looks round though nothing is said."""
 
 
 @final
@@ -170,7 +173,7 @@ def shared(coordinator: Coordinator) -> Iterator[str]:
 
 @dataclass(slots=True)
 class _Slot:
-    """A worker's place: what it was told, and the process that fills it now."""
+    """A worker's place: what it was told, and the process that fills it now. Its deadline is on the clock of the pool."""
 
     assignment: c.Assignment
     process: BaseProcess | None = None
@@ -192,24 +195,32 @@ class _Pool:
     answers: list[Callable[[], object]] = field(default_factory=list)
     stopping: bool = False
     shown: bool = False
+    clock: float = 0.0
+    looked: float = field(default_factory=time.monotonic)
 
     def run(self) -> None:
         self.slots = [_Slot(assignment) for assignment in self.assignments]
-        before = signal.getsignal(signal.SIGINT)
-        main = before not in (None, signal.SIG_IGN) and _in_main_thread()  # who was started to ignore it goes on ignoring it
+        handlers = {signal.SIGINT: self._interrupted, signal.SIGTSTP: self._paused}
         try:
-            if main:
-                signal.signal(signal.SIGINT, self._interrupted)
-            for slot in self.slots:
-                self._start(slot)
-            while any(slot.pipe is not None for slot in self.slots):
-                self._turn()
+            with _handled(handlers if _in_main_thread() else {}):
+                for slot in self.slots:
+                    self._start(slot)
+                while any(slot.pipe is not None for slot in self.slots):
+                    self._turn()
         finally:
             self._end()
-            if main:
-                signal.signal(signal.SIGINT, before)
         if self.stopping:
             raise KeyboardInterrupt
+
+    def _paused(self, *_: Any) -> None:
+        """Answers Ctrl-Z, which reaches this process alone: the workers stand still for as long as it does."""
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for slot in self.slots:
+                if slot.process is not None and slot.process.pid is not None:
+                    with suppress(OSError):  # it has not got so far as to lead a group, or is gone
+                        os.killpg(slot.process.pid, number)
+            if number == signal.SIGSTOP:
+                signal.raise_signal(number)  # returns when we are told to go on
 
     def _interrupted(self, *_: Any) -> None:
         if self.stopping:
@@ -228,23 +239,31 @@ class _Pool:
 
     def _turn(self) -> None:
         """Waits until somebody says something, dies or hangs, and answers."""
-        living = {slot.pipe: slot for slot in self.slots if slot.pipe is not None}
+        # A dead worker's pipe stays open for as long as a process lives that it has forked, so its end is watched as well.
+        living = {watched: slot for slot in self.slots if slot.pipe is not None for watched in (slot.pipe, slot.process.sentinel)}  # type: ignore[union-attr]
         deadlines = [slot.deadline for slot in self.slots if slot.deadline is not None]
-        timeout = 0.5 if not deadlines else max(0.0, min(0.5, min(deadlines) - time.monotonic()))
-        ready = [living[pipe] for pipe in connection.wait(list(living), timeout)]  # type: ignore[index]
+        timeout = max(0.0, min([_LOOK, *(deadline - self.clock for deadline in deadlines)]))
+        ready = {id(living[watched]): living[watched] for watched in connection.wait(list(living), timeout)}
+        self._tick()
         with self.coordinator.batch() as self.answers:  # whoever speaks now is heard with one flush of the journal
-            for slot in ready:
+            for slot in ready.values():
                 data: bytes | None = None
                 with suppress(EOFError, OSError):
-                    data = slot.pipe.recv_bytes()  # type: ignore[union-attr]
+                    if slot.pipe.poll():  # type: ignore[union-attr]
+                        data = slot.pipe.recv_bytes()  # type: ignore[union-attr]
                 if data is None:
                     self._died(slot, "lost")
                 else:
                     self._heard(slot, data)
             for slot in self.slots:
-                if slot.deadline is not None and time.monotonic() > slot.deadline:
+                if slot.deadline is not None and self.clock > slot.deadline:
                     self._died(slot, "timeout")
             self._serve_waiting()
+
+    def _tick(self) -> None:
+        """Moves the clock of the deadlines on. It stands still while this process does, as after Ctrl-Z: the workers may have done so, too."""
+        now = time.monotonic()
+        self.clock, self.looked = self.clock + min(now - self.looked, 2 * _LOOK), now
 
     def _heard(self, slot: _Slot, data: bytes) -> None:
         kind, body = data[:1], data[1:]
@@ -276,7 +295,7 @@ class _Pool:
             slot.waiting = interval is None
             if interval is not None:
                 slot.deaths = 0
-                slot.deadline = None if self.time_limit is None else time.monotonic() + self.time_limit
+                slot.deadline = None if self.time_limit is None else self.clock + self.time_limit
                 self._answer(slot, c.INTERVAL + codec.encode(interval))
 
     def _serve_waiting(self) -> None:
@@ -309,9 +328,8 @@ class _Pool:
             return
         _hang_up(slot)
         process.join(0 if kind == "timeout" else 5)
-        if process.is_alive():
-            process.kill()
-            process.join()
+        kill(process)  # and what it has started
+        process.join()
         code = process.exitcode
         member = self.coordinator.release(id(slot))
         if member is not None:
@@ -340,7 +358,7 @@ class _Pool:
             if slot.process is not None:
                 if told:
                     slot.process.join(max(0.0, patience - time.monotonic()))
-                slot.process.kill()
+                kill(slot.process)
                 slot.process.join()
                 slot.process.close()
 
@@ -349,6 +367,20 @@ def _hang_up(slot: _Slot) -> None:
     if slot.pipe is not None:
         slot.pipe.close()
     slot.pipe, slot.waiting, slot.deadline = None, False, None
+
+
+@contextmanager
+def _handled(handlers: Mapping[signal.Signals, Callable[..., object]]) -> Iterator[None]:
+    """Answers signals in a block; those that this process was started to ignore stay ignored."""
+    before = {number: signal.getsignal(number) for number in handlers}
+    before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
+    try:
+        for number in before:
+            signal.signal(number, handlers[number])
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _in_main_thread() -> bool:

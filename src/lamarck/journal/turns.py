@@ -67,4 +67,9 @@ class Turns:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError as error:  # some network file systems have no locks
+            raise JournalError(
+                f"{self._path}: this file system does not lock files ({error.strerror}), and a journal that two processes may write at once is "
+                "not safe. Nothing was written; keep the journal on a disk of this machine"
+            ) from None
         return True
