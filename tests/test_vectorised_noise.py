@@ -108,6 +108,31 @@ def test_a_permutation_has_everything_once_and_draws_without_replacement_never_r
     assert all(len(set(row)) == 3 for row in drawn(lambda: torch.multinomial(WEIGHTS.expand(50, 4), 3)).tolist())
 
 
+SINGLE = {
+    "rand": lambda: torch.rand(()),
+    "rand, list": lambda: torch.rand([]),
+    "randn": lambda: torch.randn(()),
+    "randn_like": lambda: torch.randn_like(torch.tensor(1.0)),
+    "randint": lambda: torch.randint(1, 5, ()).float() / 5,
+    "normal": lambda: torch.normal(0.0, 1.0, ()),
+    "normal_": lambda: torch.empty(()).normal_(),
+    "bernoulli": lambda: torch.bernoulli(torch.tensor(P)),
+    "dropout": lambda: functional.dropout(torch.tensor(1.0)),
+    "Uniform": lambda: distributions.Uniform(0.0, 1.0).sample(),
+    "Normal": lambda: distributions.Normal(0.0, 1.0).rsample(),
+}
+
+
+@pytest.mark.parametrize("name", list(SINGLE))
+def test_a_single_number_without_dimensions_can_be_drawn(name):
+    alone = [drawn(SINGLE[name], key) for key in KEYS]
+    together = torch.vmap(lambda key: drawn(SINGLE[name], key), randomness="error")(KEYS)
+    assert torch.equal(torch.stack(alone), together)
+    assert together.shape == (3,)
+    many = torch.vmap(lambda key: drawn(SINGLE[name], key))(torch.arange(100))
+    assert len(many.unique()) == {"randint": 4, "bernoulli": 2, "dropout": 2}.get(name, 100)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_what_lies_below_one_stays_there(dtype):
     numbers = drawn(lambda: torch.rand(200_000, dtype=dtype))

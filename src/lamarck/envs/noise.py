@@ -58,7 +58,7 @@ def uniform(key: torch.Tensor, *shape: int, dtype: torch.dtype = torch.float32) 
     place = torch.arange(1, math.prod(shape) + 1, device=key.device) ^ 0  # changes nothing, but keeps compilers from multiplying without end
     count = place * _GAMMA
     raw = _shifted(_mixed(key[..., None] + count), 64 - bits)
-    return ((raw.to(dtype) + 0.5) * 2.0**-bits).reshape(*key.shape, *shape)
+    return ((raw.to(dtype) + 0.5) * 2.0**-bits).reshape((*key.shape, *shape))
 
 
 def normal(key: torch.Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
