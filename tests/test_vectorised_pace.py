@@ -140,6 +140,25 @@ def test_evaluate_is_told_the_step():
     assert trainer.evaluate(trainer.fit(trainer.init(np.arange(MEMBERS)), told), told).values.tolist() == [10.0] * 3
 
 
+@pytest.mark.parametrize("how", ["batched", "looped"])
+@pytest.mark.parametrize(
+    ("optimizer", "name", "values", "message"),
+    [
+        ("sgd", "lr", [0.1, -0.1, 0.1], "lr: got -0.1 to 0.1 as hyperparameters; it must be a number of at least 0 and finite"),
+        ("sgd", "momentum", [0.1, -0.1, 0.1], "momentum: got -0.1"),
+        ("adam", "beta1", [0.1, 0.5, 1.5], "beta1: got 0.1 to 1.5 as hyperparameters; it must be a number of at least 0 and less than 1"),
+        ("adamw", "weight_decay", [-1e-3, 0.0, 0.0], "weight_decay: got -0.001"),
+        ("adam", "eps", [1e-8, math.inf, 1e-8], "eps: got 1e-08 to inf"),
+        ("adam", "clip_grad_norm", [1.0, 0.0, 1.0], "clip_grad_norm: got 0 to 1 as hyperparameters; it must be a number above 0"),
+    ],
+)
+def test_what_cannot_be_tuned_to_is_refused_in_every_way(optimizer, name, values, message, how):
+    trainer = task(optimizer=optimizer, how=how, **({} if optimizer == "sgd" else {"optimizer_settings": {}}))
+    told = intervals(**{name: np.array(values)})
+    with pytest.raises(lk.SettingsError, match=message):
+        trainer.fit(trainer.init(np.arange(MEMBERS)), told)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -360,6 +360,29 @@ def test_an_attribute_is_what_the_member_says(name, how):
         assert values[member] == pytest.approx(value[0], rel=1e-4)
 
 
+@pytest.mark.parametrize("how", ["batched", "looped"])
+@pytest.mark.parametrize("name", ["dropout", "attention", "recurrent"])
+def test_a_probability_is_one_whoever_has_it(name, how):
+    path, build = {
+        "dropout": ("1.p", lambda: nn.Sequential(nn.Linear(8, 6), nn.Dropout(), nn.Linear(6, 3))),
+        "attention": ("1.self_attn.dropout", lambda: ATTRIBUTES["attention"][1](0.3)),
+        "recurrent": ("0.rnn.dropout", lambda: nn.Sequential(Floors(), nn.Linear(4, 3))),
+    }[name]
+    message = rf"a: got 0.1 to 1.2 as hyperparameters for '{path}'; a probability is between 0 and 1"
+    trainer = task(build, how=how, attributes={"a": path}, **SGD)
+    with pytest.raises(lk.SettingsError, match=message):
+        trainer.fit(trainer.init(np.arange(MEMBERS)), intervals(a=[0.1, 1.2, 0.5]))
+
+
+class Floors(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(8, 4, num_layers=2, dropout=0.5)
+
+    def forward(self, x):
+        return self.rnn(x)[0]
+
+
 def test_an_attribute_that_cannot_differ_is_named_as_the_cause():
     def build():
         return nn.Sequential(Chooses(), nn.Linear(8, 3))
@@ -422,6 +445,16 @@ def test_what_is_wrong_is_said_and_the_run_ends_at_once(name):
     with pytest.raises(kind, match=message):
         lk.run(task(build, counted), SPACE, population_size=64, interval=2, generations=2, engine=lk.Vectorised(processes=1))
     assert len(calls) <= 3
+
+
+def test_a_module_and_arrays_are_told_from_what_makes_one_and_from_tensors():
+    x, y = data(torch.float32)
+    one = Supervised(made()(), loss, train=(x, y), test=(x, y))
+    with pytest.raises(lk.SettingsError, match=r"model: got a module, a Sequential; give a function that makes one"):
+        one.init(np.arange(2))
+    for tensors, kinds in (((x.numpy(), y), "ndarray, Tensor"), ((x, torch.tensor(1)), "Tensor, a number"), ((), "nothing")):
+        with pytest.raises(lk.SettingsError, match=rf"train: got a tuple of {kinds}; it must be one of tensors.*torch\.as_tensor"):
+            Supervised(made(), loss, train=tensors, test=(x, y))
 
 
 def test_a_name_that_means_two_things_is_said(caplog):

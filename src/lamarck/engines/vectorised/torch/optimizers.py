@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lamarck._errors import SettingsError
 
-__all__ = ["RULES", "SGD", "Adam", "AdamW", "Lion", "RMSprop", "Rule", "rule"]
+__all__ = ["RULES", "SGD", "Adam", "AdamW", "Lion", "RMSprop", "Rule", "checked", "rule"]
 
 Columns = Mapping[str, Tensor]
 """Numbers by name, each with one entry for each member."""
@@ -280,7 +280,29 @@ def rule(name: str, settings: Mapping[str, Any]) -> Rule:
         if key == "nesterov":
             if not isinstance(got, bool):
                 raise SettingsError(f"optimizer_settings: nesterov: got {got!r}; it must be True or False")
-        elif isinstance(got, bool) or not isinstance(got, int | float) or not 0 <= got < (1 if key in _SHARES else math.inf):
-            rest = "and less than 1" if key in _SHARES else "and finite"
-            raise SettingsError(f"optimizer_settings: {key}: got {got!r}; it must be a number of at least 0 {rest}")
+        elif isinstance(got, bool) or not isinstance(got, int | float) or not _allowed(key, got):
+            raise SettingsError(f"optimizer_settings: {key}: got {got!r}; {_said(key)}")
     return kind(**settings)
+
+
+def checked(name: str, low: float, high: float) -> None:
+    """Refuses hyperparameters that `torch.optim` would refuse.
+
+    Args:
+        name: Of the hyperparameter.
+        low: The least that a member has.
+        high: The most.
+
+    Raises:
+        SettingsError: If there cannot be such an optimizer.
+    """
+    if not (_allowed(name, low) and _allowed(name, high)):
+        raise SettingsError(f"{name}: got {low:g} to {high:g} as hyperparameters; {_said(name)}")
+
+
+def _allowed(name: str, value: float) -> bool:
+    return 0 <= value < (1 if name in _SHARES else math.inf)
+
+
+def _said(name: str) -> str:
+    return f"it must be a number of at least 0 and {'less than 1' if name in _SHARES else 'finite'}"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lamarck._errors import SettingsError
-from lamarck.engines.vectorised.torch.optimizers import Rule
+from lamarck.engines.vectorised.torch.optimizers import Rule, checked
 
 __all__ = ["CLIP", "Pace", "clipped"]
 
@@ -57,6 +57,22 @@ class Pace:
         if self.clip is not None or tuned:
             own[CLIP] = math.inf if self.clip is None else float(self.clip)
         return own
+
+    def check(self, name: str, low: float, high: float) -> None:
+        """Refuses hyperparameters that PyTorch would refuse, or that would train nothing.
+
+        Args:
+            name: Of the hyperparameter.
+            low: The least that a member has.
+            high: The most.
+
+        Raises:
+            SettingsError: If there cannot be such a pace.
+        """
+        if name != CLIP:
+            checked(name, low, high)
+        elif not low > 0:
+            raise SettingsError(f"{name}: got {low:g} to {high:g} as hyperparameters; it must be a number above 0")
 
     def scalars(self, numbers: Mapping[str, Tensor], ages: Tensor) -> dict[str, Tensor]:
         """Returns what differs from step to step.

@@ -118,12 +118,17 @@ class Program:
         idle: What is trained in name, but never reached by a gradient: such weights stay what they are, as with `torch.optim`.
         constants: Hyperparameters that are no numbers, and the same for all members.
         attributes: Path of each attribute that a hyperparameter sets -> (that hyperparameter, what the module says itself).
+        chances: Those of them that are the probability of a dropout.
 
     Raises:
         SettingsError: If an attribute is not there or not a number, or the module has nothing to train.
     """
 
     def __init__(self, build: Callable[[], nn.Module], loss: Loss, attributes: Attributes) -> None:
+        if isinstance(build, nn.Module):
+            raise SettingsError(
+                f"model: got a module, a {type(build).__name__}; give a function that makes one, for each member anew: its class, or a lambda"
+            )
         self._build, self.loss = build, loss
         self.aided, self.keyed, self.strange = True, True, False
         self.counts = False
@@ -149,6 +154,7 @@ class Program:
         self.aliases = {name: first[id(tensor)] for name, tensor in places.items() if name in self.saved and name != first[id(tensor)]}
         bound = {path: name for name, paths in attributes.items() for path in ([paths] if isinstance(paths, str) else paths)}
         self.attributes = {path: (name, _made_buffer(module, path)) for path, name in bound.items()}
+        self.chances = frozenset(path for path in bound if _is_chance(module, path))
         self._judged = _Judged(module, self.buffers)
 
     @property
@@ -244,6 +250,12 @@ class Program:
     def state_dict(self, tensors: Tensors) -> Tensors:
         """Returns tensors as the module's own ``state_dict`` names them; what it leaves out is left out."""
         return {name: tensors[self.aliases.get(name, name)] for name in self.saved}
+
+
+def _is_chance(module: nn.Module, path: str) -> bool:
+    home, _, name = path.rpartition(".")
+    owner = module.get_submodule(home)
+    return isinstance(owner, {"p": nn.modules.dropout._DropoutNd, "dropout": nn.MultiheadAttention | nn.RNNBase}.get(name, ()))
 
 
 def _made_buffer(module: nn.Module, path: str) -> float:

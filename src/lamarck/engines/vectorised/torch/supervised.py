@@ -252,7 +252,10 @@ class Supervised(VectorTask[Members]):
     def _plans(self, intervals: Intervals, dtype: torch.dtype) -> Iterator[Plan]:
         """Plans an interval stretch by stretch, so that only the data of one stretch are in memory."""
         otherwise = self._pace.otherwise(tuned=CLIP in intervals.hparams)
-        exact = {name: torch.from_numpy(_filled(intervals, name, own)) for name, own in otherwise.items()}
+        columns = {name: _filled(intervals, name, own) for name, own in otherwise.items()}
+        for name in intervals.hparams.keys() & columns.keys():
+            self._pace.check(name, columns[name].min(), columns[name].max())
+        exact = {name: torch.from_numpy(column) for name, column in columns.items()}
         precise = torch.promote_types(dtype, torch.float32)  # of half precision, 0.999 is 1
         count = torch.from_numpy(intervals.start)
         seeds = torch.from_numpy(intervals.seeds)
@@ -287,12 +290,13 @@ class Supervised(VectorTask[Members]):
 
     def _attributes_of(self, intervals: Intervals, dtype: torch.dtype) -> dict[str, Tensor]:
         """What each attribute of the module is for each member: what the module says itself, where the hyperparameter is not active."""
-        columns = {
-            path: torch.from_numpy(_filled(intervals, name, own))
-            for path, (name, own) in self.program.attributes.items()
-            if name in intervals.hparams
-        }
-        return self._on(columns, dtype)
+        columns = {path: _filled(intervals, name, own) for path, (name, own) in self.program.attributes.items() if name in intervals.hparams}
+        for path in self.program.chances & columns.keys():
+            low, high = columns[path].min(), columns[path].max()
+            if not 0 <= low <= high <= 1:
+                name = self.program.attributes[path][0]
+                raise SettingsError(f"{name}: got {low:g} to {high:g} as hyperparameters for {path!r}; a probability is between 0 and 1")
+        return self._on({path: torch.from_numpy(column) for path, column in columns.items()}, dtype)
 
     def _mask(self, intervals: Intervals, dtype: torch.dtype) -> Tensor | None:
         if _BATCH_SIZE not in intervals.hparams or isinstance(self._batches, Loaded):
@@ -330,10 +334,12 @@ def _loader(name: str, given: Any) -> Iterable[Any]:
     return given  # type: ignore[no-any-return]
 
 
-def _tensors(name: str, given: Any) -> tuple[Tensor, ...]:
-    if not isinstance(given, tuple) or not given or not all(isinstance(part, Tensor) and part.ndim for part in given):
+def _tensors(name: str, given: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    if not given or not all(isinstance(part, Tensor) and part.ndim for part in given):
+        kinds = ", ".join("a number" if isinstance(part, Tensor) and not part.ndim else type(part).__name__ for part in given)
         raise SettingsError(
-            f"{name}: got {type(given).__name__}; it must be a tuple of tensors with the samples along the first axis, e.g. (x, y)"
+            f"{name}: got a tuple of {kinds or 'nothing'}; it must be one of tensors with the samples along the first axis, e.g. (x, y), which "
+            "torch.as_tensor makes of arrays and lists"
         )
     if len({len(part) for part in given}) > 1 or not len(given[0]):
         raise SettingsError(
