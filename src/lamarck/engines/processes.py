@@ -29,6 +29,7 @@ from lamarck._errors import PopulationLost, ReportError, SettingsError, StaleRep
 from lamarck.checkpoints import MemoryCheckpoints, open_checkpoints
 from lamarck.coordinator import Coordinator
 from lamarck.engines import _child as c
+from lamarck.engines._machine import cores
 from lamarck.engines._start import fork_server, kill, new_process
 from lamarck.engines.engine import Train
 from lamarck.types import Failure, Report
@@ -117,10 +118,9 @@ class Processes:
             >>> [place["CUDA_VISIBLE_DEVICES"] for place in Processes(gpus=("0", "1"), per_gpu=2, threads=1).environments(8)]
             ['0', '1', '0', '1']
         """
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
         shares = [gpu for _ in range(self.per_gpu) for gpu in self.gpus]
-        size = min(self.workers or len(shares) or cores, members)
-        threads = self.threads or max(1, cores // size)
+        size = min(self.workers or len(shares) or cores(), members)
+        threads = self.threads or max(1, cores() // size)
         limits = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
         return [limits | ({"CUDA_VISIBLE_DEVICES": shares[i % len(shares)]} if shares else {}) for i in range(size)]
 

@@ -9,8 +9,6 @@ inside a step takes traced numbers: ``optax.adamw(hparams["lr"]).update(gradient
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamarck._errors import LamarckError, SettingsError, TrainingError, require
+from lamarck.engines._machine import cores
 from lamarck.engines.vectorised import Intervals, Scores, VectorTask
 from lamarck.engines.vectorised.watched import Watched
 
@@ -138,8 +137,7 @@ class JaxTask(VectorTask[Tree]):
         """On a CPU one for each core, because a program of small arrays keeps one busy; otherwise one."""
         if jax.default_backend() != "cpu":
             return 1
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        return min(cores, members)
+        return min(cores(), members)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -15,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from lamarck._errors import SettingsError
+from lamarck.engines._machine import cores
 from lamarck.engines.vectorised import Intervals, Scores, VectorTask
 from lamarck.envs import CartPole, Env, Episodes, begin, keys, uniform
 from lamarck.rl.agents import Leaves, agents, packed, shapes, unpacked
@@ -160,8 +159,7 @@ class PPO(VectorTask[Leaves]):
         """On a CPU one for each core, with one thread each: the tensors are too small to be shared out. Otherwise one."""
         if torch.device(self.device).type != "cpu":
             return 1
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        return min(cores, members)
+        return min(cores(), members)
 
     def _seeds(self, seeds: NDArray[np.int64]) -> torch.Tensor:
         return torch.as_tensor(seeds, device=self.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from functools import partial
 from itertools import starmap
@@ -11,6 +10,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from lamarck.engines._machine import cores
 from lamarck.engines.vectorised.torch import streams
 from lamarck.engines.vectorised.torch.batch import evenly, mapped, tensors_in
 from lamarck.engines.vectorised.torch.judging import Judge
@@ -79,7 +79,7 @@ class Exam:
         left = free(device)
         if device.type == "cuda":
             return 0.5 * left if left is not None else float("inf")
-        return min(_ROOM, 0.5 * left / (os.cpu_count() or 1)) if left is not None else _ROOM  # other processes judge at the same time
+        return min(_ROOM, 0.5 * left / cores()) if left is not None else _ROOM  # other processes judge at the same time
 
     def _part(self, places: slice) -> Any:
         whole = places.stop - places.start == self._length

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lamarck.engines import _machine
 from lamarck.engines.vectorised.torch.batch import tensors_in
 from lamarck.engines.vectorised.torch.program import Program
 from lamarck.engines.vectorised.torch.training import Members
@@ -113,9 +112,4 @@ def free(device: torch.device) -> int | None:
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, for what comes next
         return int(torch.cuda.mem_get_info(device)[0]) + kept
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        pages, size = "SC_AVPHYS_PAGES", "SC_PAGE_SIZE"
-        return os.sysconf(pages) * os.sysconf(size) if pages in os.sysconf_names else None
+    return _machine.memory()

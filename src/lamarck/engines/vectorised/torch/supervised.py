@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, final
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lamarck._errors import SettingsError
+from lamarck.engines._machine import cores
 from lamarck.engines.vectorised.columns import Intervals, Scores
 from lamarck.engines.vectorised.task import VectorTask
 from lamarck.engines.vectorised.torch.choice import Choice, How
@@ -229,10 +229,9 @@ class Supervised(VectorTask[Members]):
 
     def processes(self, members: int) -> int:
         """One for each core on a CPU, if there is enough to share out; see `VectorTask.processes`."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if self.device.type != "cpu" or (isinstance(self._batches, Loaded) and self._batches.workers):
             return 1  # each process would start as many workers of its own, to load the same batches
-        return max(1, min(cores, members // 2))
+        return max(1, min(cores(), members // 2))
 
     def members_per_chunk(self, members: int) -> int:
         """What fits in memory; see `VectorTask.members_per_chunk`."""
