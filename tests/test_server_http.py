@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import threading
 import time
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from http_engine import PLAN, ask, create, report, served
 from lamarck import codec
 from lamarck._errors import RunMissing, ServiceError, SettingsError, StaleReport
 from lamarck._http import Connection
-from lamarck.client import Remote, work
+from lamarck.client import Remote, _Heart, work
 from lamarck.server.plan import Plan
 from lamarck.testing.engine import SPACE, train
 from lamarck.training import Worker
@@ -225,6 +226,66 @@ def test_heartbeats_keep_a_slow_worker_its_lease():
         time.sleep(2.5)
         assert remote(Report(member=0, generation=interval.generation, step=4, value=1.0)) is not None
         remote.leave()
+
+
+def test_a_page_of_events_costs_no_more_than_it_holds():
+    with served("s.db") as (service, url):
+        create(url)
+        train(lk.connect(url, run="a"))
+        read, journal = [], service._reader
+
+        class Counting:
+            close = journal.close
+
+            def read(self, run, after):
+                for event in journal.read(run, after):
+                    read.append(event)
+                    yield event
+
+        service._reader = Counting()
+        body = ask(url, "GET", "/v1/runs/a/events?limit=3&after=1").body
+        assert body.splitlines() == read
+        assert len(read) == 3
+
+
+class Refusing:
+    """A connection over which heartbeats are refused, while somebody else does something."""
+
+    def __init__(self, meanwhile):
+        self.meanwhile, self.asked = meanwhile, threading.Semaphore(0)
+
+    def ask(self, method, path):
+        self.meanwhile()
+        self.asked.release()
+        raise StaleReport("it is over")
+
+    def close(self):
+        pass
+
+
+def test_a_heartbeat_that_comes_after_the_report_is_no_reason_to_warn(caplog):
+    leases = iter(f"lease-{i}" for i in range(100))
+    connection = Refusing(lambda: setattr(heart, "lease", next(leases)))  # the report was heard first, and the next interval is here
+    heart = _Heart(connection, "", "w", 0.01)
+    heart.lease = next(leases)
+    for _ in range(5):
+        assert connection.asked.acquire(timeout=10)
+    heart.stop()
+    assert caplog.text == ""
+
+
+def test_a_worker_is_told_once_that_its_interval_is_lost(caplog):
+    connection = Refusing(lambda: None)
+    heart = _Heart(connection, "", "w", 0.01)
+    for lease in "ab":
+        heart.lease = lease
+        assert connection.asked.acquire(timeout=10)
+        deadline = time.monotonic() + 10
+        while caplog.text.count("handed to another worker") < "ab".index(lease) + 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.1)
+    heart.stop()
+    assert caplog.text.count("handed to another worker") == 2
 
 
 def test_the_end_by_failure_is_heard():

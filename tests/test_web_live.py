@@ -255,7 +255,7 @@ def test_a_jump_is_drawn_when_a_member_copies(book, open_page, copied):
               const canvas = document.querySelector("#values canvas[role=img]");
               const over = document.querySelector("#values .u-over");
               const [left, width, top, height] = [over.offsetLeft, over.offsetWidth, over.offsetTop, over.offsetHeight];
-              const x = Math.round(left + (7 / 14) * width) - 1;
+              const x = Math.round(left + (7 / (14 * 1.015)) * width) - 1; // the axis ends a little behind the last step
               const y = (value) => top + height * (1 - (value + 0.04) / 1.08);
               const data = canvas.getContext("2d").getImageData(x, Math.round(y(0.85)), 3, Math.round(y(0.15) - y(0.85))).data;
               return [...data];

@@ -231,15 +231,18 @@ class _Heart:
         self._connection.close()
 
     def _beat(self) -> None:
-        refused: str | None = None
+        refused = lost = None
         while not self._over.wait(self._pause):
             lease = self.lease
-            if lease is None or lease == refused:
+            if lease is None or lease == lost:
+                continue
+            if lease == refused:  # and still held: there was no report on its way that had settled it
+                lost = lease  # the report will be told the same, and the training loop cannot be stopped before
+                logger.warning("this interval was handed to another worker; what is being trained here will not be counted")
                 continue
             try:
                 self._connection.ask("POST", f"{self._path}/heartbeat?{urlencode({'worker': self._worker, 'lease': lease})}")
             except StaleReport:
-                refused = lease  # the report will be told the same, and the training loop cannot be stopped before
-                logger.warning("this interval was handed to another worker; what is being trained here will not be counted")
+                refused = lease
             except ServiceError as error:
                 logger.debug("a heartbeat was not heard: %s", error)

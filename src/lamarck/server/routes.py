@@ -76,7 +76,7 @@ def run_routes(service: Service) -> list[Route]:
         after, limit = number_in(query, "after", 0, 0, 2**53), number_in(query, "limit", 1000, 1, _PAGE)
         if after % 1 or limit % 1:
             raise SettingsError("after and limit must be whole numbers")
-        found = (await asyncio.to_thread(service.events, run, int(after)))[: int(limit)]
+        found = await asyncio.to_thread(service.events, run, int(after), int(limit))
         headers = {"Lamarck-Last": str(int(after) + len(found))}
         return Response(b"".join(event + b"\n" for event in found), headers=headers, media_type="application/x-ndjson")
 

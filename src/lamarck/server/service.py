@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import final
 
@@ -124,10 +125,10 @@ class Service(Source):
         """Returns the names of all runs; see `Source.runs`."""
         return sorted(self._runs)
 
-    def events(self, run: str, after: int = 0) -> list[bytes]:
+    def events(self, run: str, after: int = 0, limit: int | None = None) -> list[bytes]:
         """Returns the events of a run; see `Source.events`."""
         self.run(run)
-        return list(self._reader.read(run, after))
+        return list(islice(self._reader.read(run, after), limit))
 
     async def follow(self, run: str, after: int = 0) -> AsyncIterator[tuple[int, bytes]]:
         """Yields the events of a run as they become safe; see `Source.follow`."""

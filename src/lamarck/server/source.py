@@ -41,12 +41,13 @@ class Source(abc.ABC):
         """Returns the names of all runs, sorted."""
 
     @abc.abstractmethod
-    def events(self, run: str, after: int = 0) -> list[bytes]:
+    def events(self, run: str, after: int = 0, limit: int | None = None) -> list[bytes]:
         """Returns the events of a run that are safe by now, in order.
 
         Args:
             run: Name of the run.
             after: Number of the last event that is not wanted.
+            limit: Most events that are wanted; ``None`` for all. No more are read.
 
         Raises:
             RunMissing: If there is no such run.

@@ -76,23 +76,23 @@ class Columns:
     """The reports of a run as columns, which only ever grow.
 
     Args:
-            started: The first event of the run.
+        started: The first event of the run.
 
     Attributes:
-            copies: How many of the reports were trained from another member's weights.
+        copies: How many of the reports were trained from another member's weights.
 
     Example:
-            >>> import math
+        >>> import math
         >>> from lamarck.population import Record
-            >>> from lamarck.types import Settings
-            >>> rules = Settings(population_size=1, interval=10, generations=3)
-            >>> space = Space(opt=Categorical(["sgd", "adam"]))
-            >>> columns = Columns(Started(settings=rules, space=space.to_dict(), strategies={}, initial=({"opt": "adam"},)))
-            >>> shared = {"member": 0, "checkpoint": None, "hparams": {"opt": "adam"}}
-            >>> columns.put(Record(generation=0, step=10, value=0.5, fitness=0.5, parent=None, **shared))
-            >>> columns.put(Record(generation=1, step=20, value=math.nan, fitness=-math.inf, parent=(0, 0), **shared))
-            >>> columns.batch(1)
-            {'start': 1, 'member': [0], 'generation': [1], 'step': [20], 'value': [None], 'back': [1], 'hparams': [[1]]}
+        >>> from lamarck.types import Settings
+        >>> rules = Settings(population_size=1, interval=10, generations=3)
+        >>> space = Space(opt=Categorical(["sgd", "adam"]))
+        >>> columns = Columns(Started(settings=rules, space=space.to_dict(), strategies={}, initial=({"opt": "adam"},)))
+        >>> shared = {"member": 0, "checkpoint": None, "hparams": {"opt": "adam"}}
+        >>> columns.put(Record(generation=0, step=10, value=0.5, fitness=0.5, parent=None, **shared))
+        >>> columns.put(Record(generation=1, step=20, value=math.nan, fitness=-math.inf, parent=(0, 0), **shared))
+        >>> columns.batch(1)
+        {'start': 1, 'member': [0], 'generation': [1], 'step': [20], 'value': [None], 'back': [1], 'hparams': [[1]]}
     """
 
     def __init__(self, started: Started) -> None:

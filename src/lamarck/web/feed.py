@@ -115,4 +115,4 @@ class Feed:
         Args:
             fetch: Command that fetches the best weights.
         """
-        return summary(History.of(self._events[:])) | {"fetch": fetch}
+        return summary(History.of(self._events[:]), fetch)

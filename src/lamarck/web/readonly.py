@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from itertools import islice
 from pathlib import Path
 from typing import final
 
@@ -58,10 +59,10 @@ class JournalSource(Source):
         book = self._open()
         return [] if book is None else book.runs()
 
-    def events(self, run: str, after: int = 0) -> list[bytes]:
+    def events(self, run: str, after: int = 0, limit: int | None = None) -> list[bytes]:
         """Returns the events of a run; see `Source.events`."""
         book = self._open()
-        found = [] if book is None else list(book.read(run, after))
+        found = [] if book is None else list(islice(book.read(run, after), limit))
         if not found and (book is None or run not in book.runs()):
             known = ", ".join(map(repr, self.runs()[:20])) or "none yet"
             raise RunMissing(f"there is no run {run!r} in {self.journal}; there is {known}")

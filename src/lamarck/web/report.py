@@ -48,7 +48,7 @@ def report(history: History, *, fetch: str | None = None) -> str:
         "reports": columns.batch(),
         "retired": sorted(history.retired),
         "members": final_states(history),
-        "words": summary(history) | {"fetch": fetch},
+        "words": summary(history, fetch),
     }
     packed = base64.b64encode(zlib.compress(plain_json(data).encode(), 9)).decode()
     head = [

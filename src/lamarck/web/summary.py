@@ -18,16 +18,17 @@ __all__ = ["findings", "made", "summary"]
 _KNOWN = ("train", "versions", "machine", "command")
 
 
-def summary(history: History) -> dict[str, Any]:
+def summary(history: History, fetch: str | None = None) -> dict[str, Any]:
     """Returns a run in words, as plain JSON values.
 
     Args:
         history: The run, also while it is going on.
+        fetch: Command that fetches the best weights.
 
     Returns:
         ``"headline"``, a sentence; ``"points"``, further sentences; ``"schedule"``, the winner's: names, and for each piece its first step, the
         step after its last and values as text; ``"findings"``, what the guards say; ``"made"``, pairs of a label and a text; ``"cite"``,
-        BibTeX.
+        BibTeX; ``"fetch"``, the command, if there are weights to fetch.
 
     Example:
         >>> import lamarck as lk
@@ -51,6 +52,7 @@ def summary(history: History) -> dict[str, Any]:
         "findings": findings(findings_of(history)),
         "made": made(history),
         "cite": bibtex(history.started.strategies),
+        "fetch": fetch if known else None,
     }
 
 

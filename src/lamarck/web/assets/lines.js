@@ -6,6 +6,11 @@ import { counted, number, setting, whole } from "lamarck/dom";
 const JUMPS = 3000; // most copies that are drawn as jumps; more would be a veil
 const SEGMENTS = 60000; // most segments in a figure; of more, each member's are drawn as their extremes in narrow columns
 
+function dot(path, x, y, radius) {
+  path.moveTo(x + radius, y);
+  path.arc(x, y, radius, 0, 7);
+}
+
 /** Paths by colour, filled in any order and drawn from the least to the most important. */
 class Layers {
   constructor() {
@@ -43,7 +48,7 @@ class Lines {
   ends() {
     let last = this.model.interval;
     for (const row of this.model.newest) if (row >= 0) last = Math.max(last, this.model.step[row]);
-    return { x: [0, last], y: this.limits() };
+    return { x: [0, last * 1.015], y: this.limits() }; // with room for the dots at the end
   }
 
   /** Where a strand ends: the value, or of a hyperparameter what it was trained with. */
@@ -120,7 +125,12 @@ class Lines {
       }
       [last[member], shade[member], edge[member], low[member], high[member]] = [row, target, x + column, y, y];
     }
-    for (let member = 0; member < model.size; member++) if (last[member] >= 0) flush(member);
+    for (let member = 0; member < model.size; member++) {
+      const row = last[member];
+      if (row < 0) continue;
+      flush(member);
+      if (straight && parent[row] < 0) dot(paths[shade[member]], at.x(step[row]), at.y(values[row]), 2 * at.ratio); // no line leads there
+    }
     layers.draw(context, look, this.width * at.ratio, Math.min(0.85, Math.max(0.3, 5 / Math.sqrt(model.size))));
     if (model.best >= 0 && !filtering) this.trace(context, at, look, model.ancestry(model.best).reverse());
     this.finish?.(context, at, look);
@@ -137,15 +147,11 @@ class Lines {
       if (i > 0 && Number.isNaN(before)) path.moveTo(x, y);
       if (!this.straight && i > 0) path.lineTo(start, y);
       path.lineTo(x, y);
-      if (this.model.copied(row)) {
-        const height = Number.isNaN(before) ? y : at.y(before);
-        dots.moveTo(start + 2.6 * at.ratio, height);
-        dots.arc(start, height, 2.6 * at.ratio, 0, 7);
-      }
+      if (this.model.copied(row)) dot(dots, start, Number.isNaN(before) ? y : at.y(before), 2.6 * at.ratio);
     });
     const newest = line.at(-1);
     const tip = new Path2D();
-    tip.arc(at.x(this.model.step[newest]), at.y(this.after(newest)), 4 * at.ratio, 0, 7);
+    dot(tip, at.x(this.model.step[newest]), at.y(this.after(newest)), 4 * at.ratio);
     const colour = look.strands[this.model.derived.colour[newest]];
     const strokes = [[look.paper, 5], [colour, 2.8]];
     for (const [ink, width] of strokes) {

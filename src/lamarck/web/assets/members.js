@@ -175,7 +175,10 @@ export class Members {
 export function ancestry(model, store) {
   const pinned = store.pinned === null ? -1 : model.newest[store.pinned];
   const row = pinned >= 0 ? pinned : model.best;
-  if (row < 0) return byId("ancestry").replaceChildren();
+  if (row < 0) {
+    say(byId("followed"), "Nobody has reported a finite value yet.");
+    return byId("ancestry").replaceChildren();
+  }
   const stretches = model.stretches(row);
   const who = pinned >= 0 ? `Member ${model.member[row]}` : `The best, member ${model.member[row]}`;
   const members = [...new Set(stretches.map((stretch) => model.member[stretch.row]))];

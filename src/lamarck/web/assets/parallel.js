@@ -4,6 +4,7 @@ import { byId, element, number, say, setting, shape } from "lamarck/dom";
 import { EXTINCT } from "lamarck/derived";
 
 const [HEIGHT, TOP, BOTTOM, SIDE] = [300, 46, 26, 56];
+const LETTER = 7.6; // pixels that a letter of a name takes
 const GRIP = 16; // pixels beside an axis in which a drag chooses a range on it
 
 export class Parallel {
@@ -64,7 +65,8 @@ export class Parallel {
     this.#drawing.style.minWidth = `${2 * SIDE + 92 * (axes.length - 1)}px`;
     const { colour } = model.derived;
     const xs = axes.map((_, place) => this.#x(place, axes.length));
-    this.#marks = axes.map((axis, place) => this.#mark(axis, place, xs[place]));
+    const room = (place) => (place === 0 || place === axes.length - 1 ? Math.min(2 * SIDE, xs[1] - xs[0]) : xs[1] - xs[0]);
+    this.#marks = axes.map((axis, place) => this.#mark(axis, place, xs[place], room(place)));
     this.#paths = Array.from(model.newest, (row, member) => {
       if (row < 0) return null;
       const points = axes.map((axis, place) => [xs[place], this.#place(axis, this.#of(row, place))]);
@@ -80,7 +82,7 @@ export class Parallel {
     this.#focus();
   }
 
-  #mark(axis, place, x) {
+  #mark(axis, place, x, room) {
     const anchor = { "text-anchor": "middle", x };
     const labels = axis.choices.length
       ? axis.choices.map((choice, i) => shape("text", { x: x + 7, y: this.#place(axis, i) + 4, class: "tick" }, choice))
@@ -96,7 +98,7 @@ export class Parallel {
       { class: "axis" },
       shape("line", { x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM }),
       ...range,
-      shape("text", { ...anchor, y: 16, class: "name" }, axis.name),
+      shape("text", { ...anchor, y: 16, class: "name" }, shortened(axis.name, room), shape("title", {}, axis.name)),
       ...labels,
     );
   }
@@ -159,6 +161,7 @@ export class Parallel {
   #nearest(x, y) {
     const axes = this.#axes();
     const xs = axes.map((_, place) => this.#x(place, axes.length));
+    const room = (place) => (place === 0 || place === axes.length - 1 ? Math.min(2 * SIDE, xs[1] - xs[0]) : xs[1] - xs[0]);
     const right = Math.min(axes.length - 1, Math.max(1, xs.findIndex((at) => at >= x)));
     const part = (x - xs[right - 1]) / (xs[right] - xs[right - 1] || 1);
     let [row, best] = [null, 14];
@@ -204,4 +207,10 @@ export class Parallel {
     });
     return element("label", {}, label, input);
   }
+}
+
+/** As much of a name as there is room for. */
+function shortened(name, room) {
+  const letters = Math.max(3, Math.floor(room / LETTER));
+  return name.length <= letters ? name : `${name.slice(0, letters - 1)}…`;
 }
