@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any, final
 
 from lamarck._errors import ReportError
+from lamarck._quick import quick
 from lamarck.population import Record
 from lamarck.schedule import Piece, Schedule
 from lamarck.space import Space
@@ -18,6 +19,7 @@ __all__ = ["Copy", "History"]
 
 
 @final
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
     """One exploit: a member took over another's weights.

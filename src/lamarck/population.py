@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamarck._errors import ReportError
+from lamarck._quick import quick
 from lamarck._vector import Vector
 from lamarck.cohort import Cohort
 from lamarck.types import Assigned, Damaged, Ended, Event, Failed, HParams, Interval, Key, Report, Reported, Retired, Settings, Started
@@ -34,6 +35,7 @@ _Since = tuple["Record", "_Since"] | None
 """Reports that have come in since, the newest first."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """An acknowledged report together with what it was trained from.
@@ -105,6 +107,7 @@ class Record:
         return self.fitness != -math.inf and self.checkpoint is not None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """One member: what it has done and what it is doing.
@@ -133,6 +136,7 @@ class Member:
         return self.records[-1] if self.records else None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Population:
     """The state of everybody, as far as decisions need it.

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, SupportsFloat, SupportsIndex
 
 from lamarck._errors import ReportError, SettingsError
+from lamarck._quick import quick
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,6 +119,7 @@ class Settings:
             raise SettingsError(f"{name}: got {got!r}; it must be {rule}")
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
     """One stretch of training, complete in itself: the same record serves the first start, carry on, exploit and restart after a crash.
@@ -155,6 +157,7 @@ class Interval:
         return self.parent is not None and self.parent[0] != self.member
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What training says at the end of an interval.
@@ -221,6 +224,7 @@ class Failure:
     checkpoint: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Source:
     """A strategy's answer: what a member goes on from.
@@ -264,6 +268,7 @@ class Started:
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assigned:
     """An interval was handed out: the decision about (member, generation), with all that follows from it."""
@@ -271,6 +276,7 @@ class Assigned:
     interval: Interval
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
     """A report was acknowledged."""
