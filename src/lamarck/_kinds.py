@@ -1,29 +1,29 @@
-"""What may stand where in a record: kinds of values, made from the annotations of its fields.
+"""What may stand where in a record: read off the annotations of its fields, for both directions.
 
-A kind works in both directions, on values to be written and on parsed JSON; only numbers differ, because JSON has no NaN and no infinity. A
-value whose exact type is among those that pass is taken as it is, which is the fast way through; all others are asked about.
+`lamarck._writing` and `lamarck._reading` each say what to do with a number, a mapping, a tuple and so on; what a field needs is put together
+here.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import typing
 from collections.abc import Callable, Mapping
-from functools import cache
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import Any, Generic, Literal, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 
 from lamarck.types import Value
 
-__all__ = ["MAX_DEPTH", "PACK_NUMBER", "UNPACK_NUMBER", "Kind", "KindError", "kind_of", "refuse"]
+__all__ = ["MAX_DEPTH", "NEVER", "Forms", "KindError", "fields_of", "kind_of", "plain", "refuse", "too_deep"]
 
 MAX_DEPTH = 32
 """Deepest nesting of the free-form fields (``space``, ``strategies``, ``info``)."""
 
-_NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-_SCALARS = frozenset({str, bool, int, type(None)})
+NEVER = object()
+"""What no field holds."""
+
+_T = TypeVar("_T")
 
 
 class KindError(Exception):
@@ -51,169 +51,79 @@ def refuse(got: Any, allowed: str) -> NoReturn:
     raise KindError(f"got {shown if len(shown) <= 60 else shown[:60] + '...'} ({type(got).__name__}); it must be {allowed}")
 
 
-class Kind(NamedTuple):
-    """What may stand somewhere.
-
-    Args:
-        passes: Exact types that are taken as they are.
-        check: Returns any other value in its other form, or raises `KindError`.
-    """
-
-    passes: frozenset[Any]
-    check: Callable[[Any], Any]
+def too_deep(_: Any) -> NoReturn:
+    """Raises the `KindError` of what stands too deep in free-form JSON."""
+    raise KindError(f"it is nested deeper than {MAX_DEPTH} levels")
 
 
-def kind_of(hint: Any, number: Kind, record: Callable[[type[Any]], Callable[[Any], Any]]) -> Kind:
-    """Returns what an annotation allows.
-
-    Args:
-        hint: The annotation of a field, resolved.
-        number: `PACK_NUMBER` or `UNPACK_NUMBER`.
-        record: What checks the values of a dataclass.
-    """
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if hint in _EXACT:
-        return _exactly(hint, _EXACT[hint])
-    if hint is float:
-        return number
-    if hint is Any:
-        return _tree(number)
-    if dataclasses.is_dataclass(hint):
-        return Kind(frozenset(), record(typing.cast(type[Any], hint)))
-    if origin is Literal:
-        return _choice(args)
-    if origin is tuple:
-        return _tuple(kind_of(args[0], number, record), None if args[1:] == (...,) else len(args))
-    if origin is Mapping:
-        return _mapping(kind_of(args[1], number, record))
-    if hint == Value:
-        return _scalar(number)
-    return _optional(kind_of(args[0], number, record))
-
-
-def _plain(value: Any) -> Any:
-    """The plain Python value of a NumPy scalar; anything else as it is."""
+def plain(value: Any) -> Any:
+    """Returns the plain Python value of a NumPy scalar; anything else as it is."""
     if isinstance(value, (np.bool_, np.integer, np.floating, np.str_)) and not isinstance(value, (np.timedelta64, np.longdouble)):
         return value.item()
     return value
 
 
-def _exactly(kind: type[Any], allowed: str) -> Kind:
-    def check(value: Any) -> Any:
-        plain = _plain(value)
-        return plain if type(plain) is kind else refuse(value, allowed)
+class Forms(NamedTuple, Generic[_T]):
+    """What one direction does with each kind of value.
 
-    return Kind(frozenset([kind]), check)
+    Args:
+        exact: For one plain type; it is also given what is allowed, in words.
+        number: For a ``float`` field.
+        scalar: For a hyperparameter's value.
+        tree: For free-form JSON.
+        choice: For one of some strings.
+        optional: For something, or ``None``.
+        mapping: For a mapping from strings to something.
+        sequence: For a tuple of something, of a given length if it is not ``None``.
+        record: For a dataclass.
+    """
 
-
-def _pack_number(value: Any) -> Any:
-    if type(value) is float and value - value == 0.0:  # almost every number there is
-        return value
-    plain = _plain(value)
-    if type(plain) is float:
-        return plain if plain - plain == 0.0 else {"$float": repr(plain)}
-    return plain if type(plain) is int else refuse(value, "a number")
-
-
-def _unpack_number(value: Any) -> Any:
-    if type(value) is float and value - value == 0.0:
-        return value
-    if type(value) is dict and len(value) == 1:
-        name = value.get("$float")
-        if type(name) is str and name in _NON_FINITE:
-            return _NON_FINITE[name]
-    return refuse(value, 'a number, or {"$float": "nan"}, "inf" or "-inf"')
-
-
-def _scalar(number: Kind) -> Kind:
-    def check(value: Any) -> Any:
-        kind = type(value)
-        if kind is float and value - value == 0.0:
-            return value
-        if kind is float or kind is dict:
-            return number.check(value)
-        plain = _plain(value)
-        if plain is value:
-            refuse(value, "None, a bool, a string or a number")
-        return plain if type(plain) in _SCALARS else check(plain)
-
-    return Kind(_SCALARS, check)
-
-
-def _choice(allowed: tuple[Any, ...]) -> Kind:
-    def check(value: Any) -> Any:
-        return value if type(value) is str and value in allowed else refuse(value, "one of " + ", ".join(map(repr, allowed)))
-
-    return Kind(frozenset(), check)
-
-
-def _optional(item: Kind) -> Kind:
-    return Kind(item.passes | {type(None)}, item.check)
-
-
-def _mapping(item: Kind) -> Kind:
-    passes, check_item = item
-
-    def check(value: Any) -> Any:
-        if type(value) is not dict and not isinstance(value, Mapping):
-            refuse(value, "a mapping")
-        out, key = {}, None
-        try:
-            for key, content in value.items():
-                if type(key) is not str or key[:1] == "$":
-                    refuse(key, "a string that does not begin with '$', as a key")
-                out[key] = content if type(content) in passes else check_item(content)
-        except KindError as wrong:
-            raise wrong.under(key) from None
-        return out
-
-    return Kind(frozenset(), check)
-
-
-def _tuple(item: Kind, size: int | None) -> Kind:
-    passes, check_item = item
-
-    def check(value: Any) -> Any:
-        if type(value) is not list and type(value) is not tuple:
-            refuse(value, "a tuple")
-        if size is not None and len(value) != size:
-            refuse(value, f"a tuple of {size}")
-        out: list[Any] = []
-        try:
-            for content in value:
-                out.append(content if type(content) in passes else check_item(content))  # noqa: PERF401
-        except KindError as wrong:
-            raise wrong.under(len(out)) from None
-        return tuple(out)
-
-    return Kind(frozenset(), check)
-
-
-@cache
-def _tree(number: Kind, depth: int = MAX_DEPTH) -> Kind:
-    """Free-form JSON: scalars, lists and mappings of them."""
-    inside = _tree(number, depth - 1) if depth else Kind(frozenset(), _too_deep)
-    scalar, sequence, mapping = _scalar(number), _tuple(inside, None), _mapping(inside)
-
-    def check(value: Any) -> Any:
-        kind = type(value)
-        if kind is list or isinstance(value, (list, tuple)):
-            return list(sequence.check(value))
-        if (kind is dict or isinstance(value, Mapping)) and "$float" not in value:
-            return mapping.check(value)
-        return scalar.check(value)
-
-    return Kind(_SCALARS, check)
-
-
-def _too_deep(_: Any) -> NoReturn:
-    raise KindError(f"it is nested deeper than {MAX_DEPTH} levels")
+    exact: Callable[[type[Any], str], _T]
+    number: _T
+    scalar: _T
+    tree: _T
+    choice: Callable[[tuple[Any, ...]], _T]
+    optional: Callable[[_T], _T]
+    mapping: Callable[[_T], _T]
+    sequence: Callable[[_T, int | None], _T]
+    record: Callable[[type[Any]], _T]
 
 
 _EXACT = {int: "a whole number", bool: "True or False", str: "a string"}
 
-PACK_NUMBER = Kind(frozenset([int]), _pack_number)
-"""A number, on its way to JSON."""
 
-UNPACK_NUMBER = Kind(frozenset([int]), _unpack_number)
-"""A number, on its way back."""
+def kind_of(hint: Any, forms: Forms[_T]) -> _T:
+    """Returns what one direction does with the values of an annotation.
+
+    Args:
+        hint: The annotation of a field, resolved.
+        forms: The direction.
+    """
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint in _EXACT:
+        return forms.exact(hint, _EXACT[hint])
+    if hint is float:
+        return forms.number
+    if hint is Any:
+        return forms.tree
+    if dataclasses.is_dataclass(hint):
+        return forms.record(typing.cast(type[Any], hint))
+    if origin is Literal:
+        return forms.choice(args)
+    if origin is tuple:
+        return forms.sequence(kind_of(args[0], forms), None if args[1:] == (...,) else len(args))
+    if origin is Mapping:
+        return forms.mapping(kind_of(args[1], forms))
+    if hint == Value:
+        return forms.scalar
+    return forms.optional(kind_of(args[0], forms))
+
+
+def fields_of(cls: type[Any]) -> tuple[tuple[str, Any, Any], ...]:
+    """Returns name, annotation, and the empty default that is left out (otherwise `NEVER`), of each field by name."""
+    hints, rows = typing.get_type_hints(cls), []
+    for field in dataclasses.fields(cls):
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        empty = default is None or default in ((), "") or default == {}
+        rows.append((field.name, hints[field.name], default if empty else NEVER))
+    return tuple(sorted(rows, key=lambda row: row[0]))

@@ -21,7 +21,6 @@ When the schema changes, raise `VERSION` and add to `UPCASTERS` the function tha
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import json
 import typing
@@ -29,8 +28,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NoReturn
 
-from lamarck._errors import CodecError, LamarckError
-from lamarck._kinds import MAX_DEPTH, PACK_NUMBER, UNPACK_NUMBER, Kind, KindError, kind_of, refuse
+from lamarck._errors import CodecError
+from lamarck._kinds import MAX_DEPTH, KindError
+from lamarck._reading import reader
+from lamarck._writing import writer
 from lamarck.types import Event, Failure, Interval, Report, Settings, Source
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "UPCASTERS", "VERSION", "Record", "decode", "decode_event", "decode_events", "encode", "interval_in"]
@@ -52,85 +53,14 @@ _PAGE = 64
 
 _EVENTS: tuple[type[Any], ...] = typing.get_args(Event)
 _RECORDS: tuple[type[Any], ...] = typing.get_args(Record)
-_HINTS = {cls: typing.get_type_hints(cls) for cls in _RECORDS}
-_NEVER = object()
-
-
-# ---- objects: a table of fields for each class -----------------------------------------------------------------------------------------------
-
-
-def _fields(cls: type[Any], number: Kind, record: Callable[[type[Any]], Callable[[Any], Any]]) -> list[tuple[str, Kind, Any]]:
-    """Name, kind, and the empty default that is left out, of each field."""
-    hints, rows = _HINTS[cls], []
-    for field in dataclasses.fields(cls):
-        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        empty = default is None or default in ((), "") or default == {}
-        rows.append((field.name, kind_of(hints[field.name], number, record), default if empty else _NEVER))
-    return sorted(rows, key=lambda row: row[0])
-
-
-def _packer(cls: type[Any]) -> Callable[[Any], Any]:
-    rows = [(name, *kind, empty) for name, kind, empty in _fields(cls, PACK_NUMBER, _packer)]
-
-    def pack(record: Any) -> dict[str, Any]:
-        if type(record) is not cls:
-            refuse(record, f"a {cls.__name__}")
-        out, name = {}, ""
-        try:
-            for name, passes, check, empty in rows:
-                value = getattr(record, name)
-                if type(value) not in passes:
-                    value = check(value)
-                if value != empty:
-                    out[name] = value
-        except KindError as wrong:
-            raise wrong.under(name) from None
-        return out
-
-    return pack
-
-
-def _unpacker(cls: type[Any]) -> Callable[[Any], Any]:
-    table = {name: (name, *kind) for name, kind, _ in _fields(cls, UNPACK_NUMBER, _unpacker)}
-    required = [field.name for field in dataclasses.fields(cls) if field.default is field.default_factory is dataclasses.MISSING]
-
-    def unpack(raw: Any) -> Any:
-        if type(raw) is not dict:
-            refuse(raw, f"an object with the fields of a {cls.__name__}")
-        fields, key, name = {}, "", ""
-        try:
-            for key, value in raw.items():
-                name, passes, check = table[key]  # the class's own string: keywords that are the same object are matched at once
-                fields[name] = value if type(value) in passes else check(value)
-        except KeyError:
-            raise KindError(f"got the unknown field {key!r}; it has {', '.join(table)}") from None
-        except KindError as wrong:
-            raise wrong.under(name) from None
-        try:
-            return cls(**fields)
-        except LamarckError as error:  # the record's own validation
-            raise KindError(str(error)) from None
-        except TypeError:
-            missing = next((name for name in required if name not in fields), None)
-            if missing is None:
-                raise
-            raise KindError(f"the field {missing!r} is missing") from None
-
-    return unpack
-
-
-_PACKERS = {cls: _packer(cls) for cls in _RECORDS}
-_UNPACKERS = {cls.__name__: _unpacker(cls) for cls in _RECORDS}
-
-
-# ---- bytes -----------------------------------------------------------------------------------------------------------------------------------
+_WRITERS = {cls: writer(cls) for cls in _RECORDS}
+_READERS = {cls.__name__: reader(cls) for cls in _RECORDS}
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False)
 _ASSIGNED, _INTERVAL = (
     f'{{"$type":"{name}","v":{VERSION},{field}'.encode() for name, field in (("Assigned", '"interval":{'), ("Interval", ""))
 )
@@ -160,16 +90,14 @@ def encode(record: Record) -> bytes:
             ...
         lamarck._errors.CodecError: Report.metrics.loss: got {0.1} (set); it must be a number
     """
-    pack = _PACKERS.get(type(record))
-    if pack is None:
-        raise CodecError(f"got a {type(record).__name__}; records are {', '.join(_UNPACKERS)}")
+    write = _WRITERS.get(type(record))
+    if write is None:
+        raise CodecError(f"got a {type(record).__name__}; records are {', '.join(_READERS)}")
     name = type(record).__name__
     try:
-        packed = {"$type": name, "v": VERSION, **pack(record)}
+        data = f'{{"$type":"{name}","v":{VERSION},{write(record)[1:]}'.encode()
     except KindError as wrong:
         raise CodecError(str(wrong.under(name))) from None
-    try:
-        data = _WRITER.encode(packed).encode()
     except UnicodeEncodeError as error:
         around = error.object[max(error.start - 20, 0) : error.end + 20]
         raise CodecError(f"{name}: the text {around!r} holds half a character (a lone surrogate), which UTF-8 cannot write") from None
@@ -227,11 +155,11 @@ def _record(raw: dict[str, Any]) -> Record:
         raise CodecError(f"got a record of version {version}, and versions up to {VERSION} are known here: written by a newer Lamarck: upgrade")
     if version < VERSION:
         raw, name = _upcast({"$type": name, **raw}, version)
-    unpack = _UNPACKERS.get(name) if type(name) is str else None
-    if unpack is None:
-        raise CodecError(f"$type: got {name!r}; records are {', '.join(_UNPACKERS)}")
+    read = _READERS.get(name) if type(name) is str else None
+    if read is None:
+        raise CodecError(f"$type: got {name!r}; records are {', '.join(_READERS)}")
     try:
-        return typing.cast(Record, unpack(raw))
+        return typing.cast(Record, read(raw))
     except KindError as wrong:
         raise CodecError(str(wrong.under(name))) from None
 
