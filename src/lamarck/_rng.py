@@ -84,7 +84,12 @@ def derive_seed(seed: int, member: int, generation: int) -> int:
         >>> 0 <= derive_seed(0, 3, 7) < 2**32
         True
     """
-    return _mixed(_mixed(_mixed(seed ^ _INTERVAL) ^ member) ^ generation) & 0xFFFFFFFF
+    return _mixed(_mixed(_intervals_of(seed) ^ member) ^ generation) & 0xFFFFFFFF
+
+
+@lru_cache(maxsize=256)
+def _intervals_of(seed: int) -> int:
+    return _mixed(seed ^ _INTERVAL)
 
 
 def lots(seed: int, generation: int, size: int) -> NDArray[np.uint64]:

@@ -159,9 +159,10 @@ def _record(raw: dict[str, Any]) -> Record:
     if read is None:
         raise CodecError(f"$type: got {name!r}; records are {', '.join(_READERS)}")
     try:
-        return typing.cast(Record, read(raw))
+        record: Record = read(raw)
     except KindError as wrong:
         raise CodecError(str(wrong.under(name))) from None
+    return record
 
 
 def decode_event(data: bytes) -> Event:
@@ -181,10 +182,11 @@ def decode_event(data: bytes) -> Event:
     return _event(decode(data))
 
 
-def _event(record: Record) -> Event:
-    if type(record) not in _EVENTS:
+def _event(record: Any) -> Event:
+    event: Event = record
+    if type(event) not in _EVENTS:
         raise CodecError(f"got a {type(record).__name__}; a journal holds {', '.join(cls.__name__ for cls in _EVENTS)}")
-    return typing.cast(Event, record)
+    return event
 
 
 def decode_events(lines: Iterable[bytes]) -> Iterator[Event]:

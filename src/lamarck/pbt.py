@@ -221,15 +221,15 @@ class PBT:
         if state.retired or generation >= self.settings.generations:
             raise ReportError(f"member {member} has nothing left to train; ask `next` whose turn it is")
         if generation == 0:
-            return (self._assign(population, member, population.initial[member], None, "start"),)
+            return (self._assign(member, generation, population.initial[member], None, "start"),)
         last = state.last
         if last is None or not last.sound:
             return (self._recover(population, member, "the last value was not finite" if last and not last.finite else "no sound checkpoint"),)
         rng = generator(self.settings.seed, member, generation, "decide")
         source = self._asked(self.exploit, member, population, rng)
         if source is None:
-            return (self._assign(population, member, last.hparams, last, "carry on"),)
-        return (self._follow(population, member, self.exploit, source, rng),)
+            return (self._assign(member, generation, last.hparams, last, "carry on"),)
+        return (self._follow(population, member, generation, self.exploit, source, rng),)
 
     @staticmethod
     def _asked(strategy: Exploit, member: int, population: Population, rng: np.random.Generator) -> Source | None:
@@ -238,7 +238,9 @@ class PBT:
         except Exception as error:
             raise _blamed(strategy, member, error) from error
 
-    def _follow(self, population: Population, member: int, strategy: Exploit, source: Source, rng: np.random.Generator) -> Assigned:
+    def _follow(
+        self, population: Population, member: int, generation: int, strategy: Exploit, source: Source, rng: np.random.Generator
+    ) -> Assigned:
         try:
             weights, hparams = population.record(source.weights), population.record(source.hparams).hparams
         except (IndexError, TypeError, ValueError):
@@ -250,7 +252,7 @@ class PBT:
             )
         if source.explore:
             hparams = self._explored(population, member, hparams, rng)
-        return self._assign(population, member, hparams, weights, source.reason, hparams_from=list(source.hparams))
+        return self._assign(member, generation, hparams, weights, source.reason, hparams_from=list(source.hparams))
 
     def _explored(self, population: Population, member: int, inherited: HParams, rng: np.random.Generator) -> HParams:
         try:
@@ -267,14 +269,13 @@ class PBT:
 
     def _assign(
         self,
-        population: Population,
         member: int,
+        generation: int,
         hparams: HParams,
         parent: Record | None,
         reason: str,
         **info: Any,
     ) -> Assigned:
-        generation = int(population.generations[member])
         start = 0 if parent is None else parent.step
         return Assigned(
             interval=Interval(
@@ -299,13 +300,13 @@ class PBT:
         back = next((record for record in reversed(state.records) if record.sound), None)
         if back is not None and last is not None and last.finite and state.failures == 0:
             # Only the saved bytes were lost: nothing speaks against the hyperparameters.
-            return self._assign(population, member, last.hparams, back, f"{why}: back to its own generation {back.generation}")
+            return self._assign(member, generation, last.hparams, back, f"{why}: back to its own generation {back.generation}")
         if self.rescue is not None and (source := self._asked(self.rescue, member, population, rng)) is not None:
-            return self._follow(population, member, self.rescue, replace(source, reason=f"{why}: {source.reason}"), rng)
+            return self._follow(population, member, generation, self.rescue, replace(source, reason=f"{why}: {source.reason}"), rng)
         if back is not None:
             hparams = self._explored(population, member, back.hparams, rng)
-            return self._assign(population, member, hparams, back, f"{why}: back to its own generation {back.generation}")
-        return self._assign(population, member, self.space.sample(rng, initial=True), None, f"{why}: fresh start")
+            return self._assign(member, generation, hparams, back, f"{why}: back to its own generation {back.generation}")
+        return self._assign(member, generation, self.space.sample(rng, initial=True), None, f"{why}: fresh start")
 
     # ---- a report comes in -------------------------------------------------------------------------------------------------------------------
 

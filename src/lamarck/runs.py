@@ -8,8 +8,9 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, SupportsIndex, final
+from typing import Any, Literal, final
 
 import numpy as np
 
@@ -316,8 +317,7 @@ def generations_in(interval: int, steps: int | None, generations: int | None) ->
     Raises:
         SettingsError: If none or both are given, one is not a whole number, or the steps are not a whole number of intervals.
     """
-    interval = operator.index(interval) if isinstance(interval, SupportsIndex) else interval
-    steps = operator.index(steps) if isinstance(steps, SupportsIndex) else steps
+    interval, steps = _plain(interval), _plain(steps)
     check_whole("interval", interval, 1)
     if (steps is None) == (generations is None):
         raise SettingsError(f"got steps={steps} and generations={generations}; give one of them")
@@ -331,6 +331,16 @@ def generations_in(interval: int, steps: int | None, generations: int | None) ->
     return steps // interval
 
 
+def _plain(number: Any) -> Any:
+    """Any library's whole number as an ``int``; whatever else it is, to be refused."""
+    return operator.index(number) if hasattr(number, "__index__") else number
+
+
+@cache
+def _machine() -> str:
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+
+
 def provenance(train: Train) -> dict[str, Any]:
     """Returns what every journal says of how its run was made: the training function's name, and versions."""
     from lamarck import __version__
@@ -339,5 +349,5 @@ def provenance(train: Train) -> dict[str, Any]:
     return {
         "train": own if isinstance(own, str) else f"{getattr(train, '__module__', '?')}:{getattr(train, '__qualname__', type(train).__name__)}",
         "versions": {"lamarck": __version__, "python": platform.python_version(), "numpy": np.__version__},
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "machine": _machine(),
     }

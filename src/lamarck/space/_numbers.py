@@ -24,6 +24,8 @@ _LARGEST_SHIFT = 700.0  # its exponential is about the largest double
 
 def as_float(value: Any) -> float:
     """A number in double precision; NaN for everything that is none, or too large to be one."""
+    if type(value) is float:
+        return value
     try:
         return float(value) if isinstance(value, (float, int, numbers.Real)) and not isinstance(value, bool) else math.nan
     except OverflowError:

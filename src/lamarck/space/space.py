@@ -229,7 +229,7 @@ class Space(Mapping[str, Parameter]):
         Raises:
             SpaceError: If a constraint cannot be evaluated.
         """
-        return fault(hparams, self._params, self._conditions) is None and self.satisfied(hparams)
+        return fault(hparams, self._params, self._conditions) is None and (not self._constraints or self.satisfied(hparams))
 
     def satisfied(self, hparams: HParams) -> bool:
         """Returns whether the constraints hold; looks at nothing else.
