@@ -1,5 +1,7 @@
 """Stacks against ordinary loops with `torch.optim` in the precision that people train in, where gradients are shared, absent or coarse."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -122,9 +124,12 @@ def test_gradients_that_are_shared_or_absent_move_each_weight_as_in_a_plain_loop
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch, when it first loads its compiler
 def test_they_do_so_compiled():
-    task, stack = trained(Summed, optimizer="adam", how="compiled")
+    def build():
+        return nn.Sequential(nn.Unflatten(1, (2, 4)), nn.Flatten(), Summed())  # the compiler cannot see through the first one everywhere
+
+    task, stack = trained(build, optimizer="adam", how="compiled")
     for member in range(MEMBERS):
-        near(stack, member, plain(Summed, task, member, torch.optim.Adam), 1e-4)
+        near(stack, member, plain(build, task, member, torch.optim.Adam), 1e-4)
 
 
 def test_a_weight_that_no_gradient_reaches_stays_what_it_is():
@@ -199,6 +204,16 @@ def test_what_cannot_be_compiled_has_changed_nothing(monkeypatch):
     _, same = trained(build, how="batched", told=intervals(steps=60))
     for name, weight in stack.items():
         torch.testing.assert_close(weight, same[name])
+
+
+def test_what_would_be_compiled_in_pieces_is_not(monkeypatch):
+    def loss(model, batch, hparams):
+        torch._dynamo.graph_break()
+        return functional.cross_entropy(model(batch[0]), batch[1])
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    with pytest.raises(CompilingFailed, match="graph_break"):
+        trained(Summed, loss=loss, how="compiled")
 
 
 def test_what_fails_later_is_not_trained_again(monkeypatch):

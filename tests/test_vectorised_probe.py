@@ -213,6 +213,15 @@ class Replaces(nn.Module):
         return y - self.mean
 
 
+class Looked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(2, 3, sparse=True)
+
+    def forward(self, x):
+        return self.table((x > 0).long()).mean(1)
+
+
 class Hooked(nn.Module):
     def __init__(self):
         super().__init__()
@@ -429,6 +438,7 @@ WRONG = {
     "number": (made(), lambda m, b, h: 0.5, lk.SettingsError, r"loss: it returned 0\.5, a float"),
     "detached": (made(), lambda m, b, h: loss(m, b, h).detach(), lk.SettingsError, r"does not depend on the weights"),
     "lazy": (lambda: nn.LazyLinear(3), loss, lk.SettingsError, r"'weight' has no shape yet"),
+    "sparse": (Looked, loss, lk.SettingsError, r"the gradient of 'table\.weight' is sparse"),
     "hook": (Hooked, loss, lk.SettingsError, r"'inner\.weight' has a hook.*how='looped'"),
 }
 

@@ -54,8 +54,19 @@ def test_members_are_cut_into_tiles_of_two_lengths_at_most(length, most, lengths
 
 
 def test_a_tile_is_what_a_core_keeps_close():
-    ways = Ways(Program(lambda: nn.Linear(100, 100), squared, {}), rule("adamw", {}))
+    program = Program(lambda: nn.Linear(100, 100), squared, {})
+    ways = Ways(program, rule("adamw", {}))
     members = Members(weights={"w": torch.zeros(4, 1 << 17)}, fixed={}, slots={"a": {}, "b": {}})
     assert ways.tile(members) == 1
     small = Members(weights={"w": torch.zeros(4, 1 << 13)}, fixed={}, slots={"a": {}, "b": {}})
     assert ways.tile(small) == 24
+    program.activations = 6 << 17
+    assert ways.tile(small) == 6
+
+
+def test_steps_that_take_long_are_not_fused():
+    program = Program(lambda: nn.Linear(100, 100), squared, {})
+    ways = Ways(program, rule("adamw", {}))
+    assert ways.unrolled == 4
+    program.activations = 1 << 20
+    assert ways.unrolled == 1

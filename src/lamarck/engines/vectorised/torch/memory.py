@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, TypeVar, final
 
@@ -16,7 +16,7 @@ from lamarck.engines.vectorised.torch.batch import tensors_in
 from lamarck.engines.vectorised.torch.program import Program
 from lamarck.engines.vectorised.torch.training import Members
 
-__all__ = ["activations", "fitting", "free", "peak"]
+__all__ = ["Living", "activations", "fitting", "free", "peak"]
 
 T = TypeVar("T")
 
@@ -73,13 +73,17 @@ def peak(work: Callable[[], T]) -> tuple[T, int]:
     Args:
         work: The function.
     """
-    with _Living() as living:
+    with Living() as living:
         return work(), living.most
 
 
 @final
-class _Living(TorchDispatchMode):
-    """Counts the memory of tensors that are made while it is entered, as long as they live."""
+class Living(TorchDispatchMode):
+    """Counts the memory of tensors that are made while it is entered, as long as they live.
+
+    Attributes:
+        most: Bytes of all of them, when there were the most.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -87,9 +91,9 @@ class _Living(TorchDispatchMode):
         self.most = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {tensor.untyped_storage()._cdata for tensor in tensors_in((args, kwargs or {}))}
+        given = {tensor.untyped_storage()._cdata for tensor in _dense((args, kwargs or {}))}
         made = function(*args, **(kwargs or {}))
-        for tensor in tensors_in(made):
+        for tensor in _dense(made):
             if tensor.untyped_storage()._cdata not in given:  # of which it would be a view
                 self._count(tensor.untyped_storage())
         return made
@@ -105,6 +109,10 @@ class _Living(TorchDispatchMode):
             self._known[name] = weakref.ref(storage, gone)
             self._now += size
             self.most = max(self.most, self._now)
+
+
+def _dense(made: Any) -> Iterator[Tensor]:
+    return (tensor for tensor in tensors_in(made) if tensor.layout is torch.strided)  # others have several storages, or none
 
 
 def free(device: torch.device) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from lamarck._errors import LamarckError, SettingsError, TrainingError
 from lamarck.engines.vectorised.torch import streams
 from lamarck.engines.vectorised.torch.aids import Aids, asked
 from lamarck.engines.vectorised.torch.layers import opened
+from lamarck.engines.vectorised.torch.memory import Living
 from lamarck.engines.vectorised.torch.numbers import SETTABLE
 from lamarck.engines.vectorised.torch.program import STEP, Program, averaged
 from lamarck.engines.vectorised.torch.training import Members, Plan
@@ -76,7 +78,7 @@ def _tried(program: Program, members: Members, plan: Plan) -> tuple[set[str], se
     module = program.ordinary.hold(one.weights | one.fixed, _numbers(plan))
     module.train()
     before = streams.standing(plan.keys.device)
-    with asked() as names, Aids(plan.keys[0, 0]):
+    with asked() as names, Living() as living, Aids(plan.keys[0, 0]):
         hparams = _told(program, plan, read)
         try:
             said = program.loss(module, _batch(plan), hparams)
@@ -95,7 +97,11 @@ def _tried(program: Program, members: Members, plan: Plan) -> tuple[set[str], se
     program.aided = bool(names) or bool(plan.attributes)  # a probability that is 0 for this member may not be for the next one
     program.uncompiled = _UNSEEN_BY_COMPILERS & set(names)
     weights = dict(module.named_parameters())
-    program.idle = frozenset(name for name in program.trained if weights[name].grad is None)
+    gradients = {name: weights[name].grad for name in program.trained}
+    if sparse := [name for name, gradient in gradients.items() if gradient is not None and gradient.layout is not torch.strided]:
+        raise SettingsError(f"the gradient of {sparse[0]!r} is sparse, and stacks are not; build its layer without sparse=True")
+    program.idle = frozenset(name for name, gradient in gradients.items() if gradient is None)
+    program.activations = max(0, living.most - sum(weights[name].nbytes for name in program.trained))
     module.zero_grad()
     if plan.mask is not None and _mixed(program, module, plan):
         norms = [_named(name, part) for name, part in module.named_modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
@@ -220,4 +226,4 @@ def _reason(error: Exception) -> str:
         )
     if "inplace" in text or "in-place" in text:
         return "it writes into a new tensor in place; build the tensor by torch.cat, torch.stack or torch.where"
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
+    return f"{type(error).__name__}: {shorten(text.splitlines()[0] if text else '', 200)}"

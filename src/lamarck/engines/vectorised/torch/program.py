@@ -50,12 +50,12 @@ class _Judged(nn.Module):
         self._kept = tuple(kept)
         self.recurrent = any(isinstance(part, nn.RNNBase) for part in model.modules())
 
-    def forward(self, function: Loss, batch: Any, hparams: Mapping[str, Any], key: Tensor) -> tuple[Any, Tensors]:
+    def forward(self, function: Loss, batch: Any, hparams: Mapping[str, Any], key: Tensor | None) -> tuple[Any, Tensors]:
         # The other kernels of attention and of recurrent layers have no batching rule on a CPU, and would run member by member.
-        cpu = key.device.type == "cpu"
+        cpu = next(iter(self.model.parameters())).device.type == "cpu"
         attention = sdpa_kernel(SDPBackend.MATH) if cpu else nullcontext()
         recurrence = _without_onednn() if cpu and self.recurrent else nullcontext()
-        with attention, recurrence, Aids(key):
+        with attention, recurrence, nullcontext() if key is None else Aids(key):
             said = function(self.model, batch, hparams)
             return said, {name: self.model.get_buffer(name) for name in self._kept}  # some modules replace a buffer, others write into it
 
@@ -109,7 +109,9 @@ class Program:
         attributes: Hyperparameters that set attributes of the module.
 
     Attributes:
-        aided: Whether a forward pass asks `Aids` for anything; false spares loops a detour at every operation.
+        activations: Bytes that a step of one member takes besides its weights and their gradients, at the most.
+        aided: Whether a forward pass asks `Aids` for anything; false spares a detour at every operation, which some of them are not compiled
+            with.
         keyed: Whether `Aids` answers for noise; not if the backward pass computes parts of the forward pass again, because it would not know
             what was drawn there.
         uncompiled: What `Aids` is asked for that PyTorch's compiler keeps from it.
@@ -131,6 +133,7 @@ class Program:
             )
         self._build, self.loss = build, loss
         self.aided, self.keyed, self.strange = True, True, False
+        self.activations = 0
         self.counts = False
         self.uncompiled: frozenset[str] = frozenset()
         self._ordinary: Ordinary | None = None
@@ -216,7 +219,7 @@ class Program:
 
         def value(weights: Tensors) -> tuple[Tensor, Tensors]:
             kept = {name: fixed[name].clone() for name in self.buffers}  # batch norm writes into its buffers
-            loss, kept = self._called(self.loss, weights | fixed | kept, batch, hparams, key)
+            loss, kept = self._called(self.loss, weights | fixed | kept, batch, hparams, key if self.aided else None)
             return averaged(loss, mask), kept
 
         (gradient, (loss, kept)) = grad_and_value(value, has_aux=True)(weights)
@@ -242,7 +245,7 @@ class Program:
         """
         return self._called(function, tensors, batch, hparams, key)[0]
 
-    def _called(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors, key: Tensor) -> tuple[Any, Tensors]:
+    def _called(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors, key: Tensor | None) -> tuple[Any, Tensors]:
         replaced = {f"model.{name}": tensor for name, tensor in tensors.items()}
         called: tuple[Any, Tensors] = functional_call(self._judged, replaced, (function, batch, self.told(hparams), key))
         return called
