@@ -8,6 +8,7 @@ import os
 import re
 import sys
 
+import numpy as np
 import pytest
 
 import lamarck as lk
@@ -423,6 +424,25 @@ def test_a_failure_is_shown_in_one_line(capsys):
     capsys.readouterr()
     main(["show", "flaky.db"])
     assert "member 1, generation 1: ValueError: a bad day\n" in capsys.readouterr().out
+
+
+def test_what_runs_say_is_shown_as_text_and_does_nothing_to_the_terminal(capsys):
+    def train(worker):
+        worker.track(x=np.zeros(1))
+        for interval in worker:
+            if interval.key == (1, 1):
+                raise ValueError("\x1b[31mred [bold]loud[/bold]\x1b]0;a title\x07\u202e [/]")
+            interval.report(0.5)
+
+    space = lk.Space(z=lk.Float(0.0, 1.0), kind=lk.Categorical(["[relu]", "[/]", "\x1b[2J"]))
+    lk.run(train, space, population_size=4, interval=1, generations=3, journal="odd.db")
+    assert main(["show", "odd.db"]) == 0
+    out = capsys.readouterr().out
+    assert "ValueError: [31mred [bold]loud[/bold] ]0;a title [/]" in out
+    assert all(letter.isprintable() for line in out.split("\n") for letter in line)
+    assert {"[relu]", "[/]", r"'\x1b[2J'"} <= set(out.split())
+    best = next(line for line in out.splitlines() if line.startswith("best "))
+    assert best.index(" z ") < best.index(" kind "), "in the order of the space"
 
 
 def test_show_values_that_are_not_finite(capsys):

@@ -13,7 +13,7 @@ import pytest
 import lamarck as lk
 from http_engine import PLAN, ask, create, report, served
 from lamarck import codec
-from lamarck._errors import RunMissing, ServiceError, SettingsError, StaleReport
+from lamarck._errors import JournalConflict, RunMissing, ServiceError, SettingsError, StaleReport
 from lamarck._http import Connection
 from lamarck.client import Remote, _Heart, work
 from lamarck.server.plan import Plan
@@ -246,6 +246,21 @@ def test_a_page_of_events_costs_no_more_than_it_holds():
         body = ask(url, "GET", "/v1/runs/a/events?limit=3&after=1").body
         assert body.splitlines() == read
         assert len(read) == 3
+
+
+def test_workers_of_two_servers_on_one_journal_are_told_at_once():
+    with served("s.db") as (_, url):
+        create(url)
+        with served("s.db") as (_, second):
+            remote, other = Remote(url, run="a"), Remote(second, run="a")
+            interval = remote(None)
+            begun = time.monotonic()
+            with pytest.raises(JournalConflict, match="somebody else writes run 'a'.*stop the other one"):
+                other(None)
+            assert time.monotonic() - begun < 10, "it does not wait for what cannot come"
+            assert remote(Report(member=0, generation=0, step=4, value=1.0)) != interval
+            remote.leave()
+            other.close()
 
 
 class Refusing:

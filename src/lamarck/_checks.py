@@ -1,4 +1,7 @@
-"""What the settings of a strategy may be: each check passes, or raises an error that says what was got and what is allowed."""
+"""What the settings of a strategy may be: each check passes, or raises an error that says what was got and what is allowed.
+
+And what somebody else's text may be where people read it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,17 @@ from typing import Any
 
 from lamarck._errors import SettingsError
 
-__all__ = ["check_number", "check_share", "check_strategy", "check_truth", "check_whole"]
+__all__ = ["check_number", "check_share", "check_strategy", "check_truth", "check_whole", "one_line"]
+
+
+def one_line(text: str) -> str:
+    r"""Returns somebody else's text as one line, which terminals and logs take for nothing but text.
+
+    Example:
+        >>> one_line("loss is nan\n\x1b[31mred")
+        'loss is nan [31mred'
+    """
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _refuse(where: str, got: Any, rule: str) -> SettingsError:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, final
 
 from lamarck import codec
+from lamarck._checks import one_line
 from lamarck._errors import JournalError, StaleReport
 from lamarck.checkpoints import Checkpoints
 from lamarck.follow import Machine, machine_of
@@ -375,10 +376,12 @@ def log(event: Event) -> None:
             logger.info("member %d, generation %d: value %g at step %d", report.member, report.generation, report.value, report.step)
         case Failed():
             failure = event.failure
-            logger.warning("member %d, generation %d failed (%s): %s", failure.member, failure.generation, failure.kind, failure.message)
+            logger.warning(
+                "member %d, generation %d failed (%s): %s", failure.member, failure.generation, failure.kind, one_line(failure.message)
+            )
         case Retired():
-            logger.warning("member %d retired: %s", event.member, event.reason)
+            logger.warning("member %d retired: %s", event.member, one_line(event.reason))
         case Ended():
             logger.info("ended: %s", event.reason)
         case _:
-            logger.warning("checkpoint %s of member %d is damaged and will not be used", event.checkpoint, event.member)
+            logger.warning("checkpoint %s of member %d is damaged and will not be used", one_line(event.checkpoint), event.member)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -25,7 +25,7 @@ _WIDE = 400
 
 def console() -> Console:
     """Returns where results go: standard output, uncut unless it is a terminal."""
-    return _Output(highlight=False) if sys.stdout.isatty() else _Output(highlight=False, width=_WIDE)
+    return _Output(highlight=False, markup=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
 @final
@@ -82,29 +82,35 @@ def tables(columns: Sequence[Column], width: int, *, title: str = "", styles: Se
 
 
 def number(value: object) -> str:
-    """Writes a value of a hyperparameter: floats with four digits.
+    r"""Writes a value of a hyperparameter: floats with four digits.
 
     Example:
-        >>> number(0.00123456), number(20000), number("adam"), number(True)
-        ('0.001235', '20000', 'adam', 'true')
+        >>> number(0.00123456), number(20000), number("adam"), number("\t"), number(True)
+        ('0.001235', '20000', 'adam', "'\\t'", 'true')
     """
     match value:
         case bool():
             return str(value).lower()
         case float():
             return f"{value:.4g}"
+        case str() if not value.isprintable():
+            return repr(value)
         case _:
             return str(value)
 
 
-def configuration(hparams: HParams) -> str:
+def configuration(hparams: HParams, names: Iterable[str]) -> str:
     """Writes a configuration in one line.
 
+    Args:
+        hparams: The configuration.
+        names: What of it, in this order.
+
     Example:
-        >>> configuration({"lr": 0.1, "opt": "sgd"})
+        >>> configuration({"opt": "sgd", "lr": 0.1}, ["lr", "momentum", "opt"])
         'lr 0.1, opt sgd'
     """
-    return ", ".join(f"{name} {number(value)}" for name, value in hparams.items())
+    return ", ".join(f"{name} {number(hparams[name])}" for name in names if name in hparams)
 
 
 def sparkline(values: Sequence[float], low: float, high: float, *, width: int = 16) -> str:

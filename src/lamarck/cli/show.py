@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
+from lamarck._checks import one_line
 from lamarck.cli._text import Column, configuration, console, number, sparkline, tables
 from lamarck.cli.findings import render
 from lamarck.cli.read import JournalFile, RunName, read
@@ -74,7 +75,7 @@ def show(
 
 
 def _parts(history: History, population: Population, journal: Path, names: Sequence[str], width: int, most: int) -> Iterator[RenderableType]:
-    yield _header(history, population, journal)
+    yield _header(history, population, journal, names)
     yield ""
     yield from _members(history, population, names, width, most)
     if population.best is not None:
@@ -95,14 +96,13 @@ def _parts(history: History, population: Population, journal: Path, names: Seque
 # ---- the header ------------------------------------------------------------------------------------------------------------------------------
 
 
-def _header(history: History, population: Population, journal: Path) -> Text:
+def _header(history: History, population: Population, journal: Path, names: Sequence[str]) -> Text:
     settings, info = history.settings, history.started.info
     text = Text()
-    text.append(f"{info.get('train', journal)}", style="bold")
+    text.append(one_line(f"{info.get('train', journal)}"), style="bold")
     better = "higher" if settings.mode == "max" else "lower"
-    text.append(
-        f"  population of {settings.population_size}, {settings.generations} generations of {settings.interval} steps, {better} is better\n"
-    )
+    plan = f"{counted(settings.generations, 'generation', 'generations')} of {counted(settings.interval, 'step', 'steps')}"
+    text.append(f"  population of {settings.population_size}, {plan}, {better} is better\n")
     strategies = (f"{key} {_strategy(history.started.strategies.get(key))}" for key in ("exploit", "explore"))
     text.append("  ".join(strategies) + f"  seed {settings.seed}\n", style="dim")
     total = settings.population_size * settings.generations
@@ -117,7 +117,7 @@ def _header(history: History, population: Population, journal: Path) -> Text:
         text.append("no finite value yet", style="bold")
     else:
         text.append(f"best {best.value:.6g}", style="bold green")
-        text.append(f" by member {best.member}, generation {best.generation}, step {best.step:,}: {configuration(best.hparams)}")
+        text.append(f" by member {best.member}, generation {best.generation}, step {best.step:,}: {configuration(best.hparams, names)}")
     return text
 
 
@@ -286,4 +286,4 @@ def _latest(title: str, events: Sequence[tuple[int, int, str]]) -> Iterator[Rend
     if events:
         yield Text(f"\n{title}", style="bold")
     for member, generation, what in reversed(events[-_LATEST:]):
-        yield Text(f"member {member}, generation {generation}: {what}")
+        yield Text(f"member {member}, generation {generation}: {one_line(what)}")

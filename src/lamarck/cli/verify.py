@@ -62,7 +62,7 @@ def _words(event: Event) -> str:
         case Assigned():
             it = event.interval
             origin = "from nothing" if it.parent is None else f"from member {it.parent[0]}, generation {it.parent[1]}"
-            return f"member {it.member} begins generation {it.generation} {origin}, with {configuration(it.hparams)}"
+            return f"member {it.member} begins generation {it.generation} {origin}, with {configuration(it.hparams, it.hparams)}"
         case Reported():
             return f"member {event.report.member} reports generation {event.report.generation}, value {event.report.value:.6g}"
         case Failed():

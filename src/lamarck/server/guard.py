@@ -95,21 +95,14 @@ class Door:
         return None
 
     def _unknown(self, scope: Scope, headers: _Headers, tokens: Tokens) -> Response | None:
-        address = (scope.get("client") or ("?",))[0]
-        wait = self._patience.wait(address)
-        if wait:
-            return problem(429, "NotAllowed", "too many wrong tokens came from this address; wait a little", {"Retry-After": str(wait)})
         looking = scope["method"] in _LOOKING
         token, introduced = _token(headers, looking), None
         if token is None and looking and scope["path"] == "/":
             query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
             token = introduced = query.pop("token", None)
         role = None if token is None else tokens.role(token)
-        if role is None:
-            self._patience.failed(address)
-            why = "a token is needed" if token is None else "this token is not known here, or has ended"
-            cure = "set LAMARCK_TOKEN, or send the header Authorization: Bearer TOKEN; `lamarck token` makes one"
-            return problem(401, "NotAllowed", f"{why}: {cure}", {"WWW-Authenticate": "Bearer"})
+        if role is None:  # who has a good one is let in also if others come from the same address, as from behind one gateway
+            return self._turned_away((scope.get("client") or ("?",))[0], token)
         if role == "viewer" and not looking:
             return problem(403, "NotAllowed", "this token is for looking; workers need one that was made for workers")
         if introduced is not None:  # a browser: from now on it shows the cookie, and its history and our logs no token
@@ -117,6 +110,15 @@ class Door:
             answer.set_cookie(COOKIE, introduced, httponly=True, samesite="strict", secure=scope["scheme"] == "https", max_age=30 * 86400)
             return answer
         return None
+
+    def _turned_away(self, address: str, token: str | None) -> Response:
+        wait = self._patience.wait(address)
+        if wait:
+            return problem(429, "NotAllowed", "too many wrong tokens came from this address; wait a little", {"Retry-After": str(wait)})
+        self._patience.failed(address)
+        why = "a token is needed" if token is None else "this token is not known here, or has ended"
+        cure = "set LAMARCK_TOKEN, or send the header Authorization: Bearer TOKEN; `lamarck token` makes one"
+        return problem(401, "NotAllowed", f"{why}: {cure}", {"WWW-Authenticate": "Bearer"})
 
 
 @final

@@ -23,7 +23,8 @@ _LIST = {"type": "array"}
 _ERRORS = {
     400: "The connection broke before the body was complete.",
     404: "There is no such run, or no such checkpoint.",
-    409: "The interval is not this worker's any more, or the upload stands elsewhere, or a decision may still name the checkpoint.",
+    409: "The interval is not this worker's any more, another server writes the run, the upload stands elsewhere, or a decision may still name "
+    "the checkpoint.",
     413: "The body is too large.",
     422: "What was asked cannot be; the message says what can.",
     503: "Nothing has changed; ask again after the time in Retry-After.",
@@ -89,7 +90,7 @@ def document() -> dict[str, Any]:
                 )
             },
             f"{run}/heartbeat": {"post": _held("Say that an interval is still being trained.", _errors(404, 409, 422, 503))},
-            f"{run}/release": {"post": _held("Give an interval back.", _errors(404, 422, 503))},
+            f"{run}/release": {"post": _held("Give an interval back.", _errors(404, 409, 422, 503))},
             f"{run}/checkpoints": {
                 "get": _operation("Names of all checkpoints.", {200: _json("Names.", _closed({"names": _LIST})), **_errors(404, 422)}, [_run()])
             },

@@ -16,6 +16,7 @@ from lamarck._errors import (
     CheckpointDamaged,
     CheckpointMissing,
     CodecError,
+    JournalConflict,
     JournalError,
     LamarckError,
     NotAllowed,
@@ -33,6 +34,7 @@ _STATUS: tuple[tuple[type[LamarckError], int], ...] = (
     (CheckpointMissing, 404),
     (CheckpointDamaged, 422),
     (StaleReport, 409),
+    (JournalConflict, 409),  # another server has the run: to ask this one again is of no use
     (JournalError, 503),
     (ServiceError, 503),
 )
