@@ -1,5 +1,6 @@
 """Stacks against ordinary loops with `torch.optim` in the precision that people train in, where gradients are shared, absent or coarse."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 import lamarck as lk
 from lamarck.engines.vectorised.torch import Supervised, choice
-from lamarck.engines.vectorised.torch.training import CompilingFailed, Ways
+from lamarck.engines.vectorised.torch.training import CompilingFailed, Ways, _own
 
 MEMBERS, STEPS = 3, 30
 
@@ -233,3 +234,100 @@ def test_what_fails_later_is_not_trained_again(monkeypatch):
     with pytest.raises(RuntimeError, match="out of luck"):
         trained(BUILDS["summed"], how="compiled")
     assert len(calls) == 4
+
+
+def eagerly(monkeypatch, refuses):
+    """Compiles nothing; whatever is to be compiled for the second time is refused as PyTorch refuses it. Returns the batches of each call."""
+    seen = []
+
+    def compiled(function, **options):
+        def run(weights, fixed, slots, plan):
+            seen.append([tuple(batch[0].shape) for batch in plan["batches"]])
+            if refuses(seen):
+                raise torch._dynamo.exc.RecompileError("it would have to be compiled anew")
+            function(weights, fixed, slots, plan)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    return seen
+
+
+def loaded(how, batch_size=7, build=BUILDS["summed"], **more):
+    x, y = data(torch.float32)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=batch_size)
+    return Supervised(build, loss, train=loader, test=(x, y), optimizer="sgd", how=how, **more)
+
+
+def fitted(task):
+    told = intervals(steps=30)
+    state = task.fit(task.init(np.arange(MEMBERS)), told)
+    return task.fit(state, told).weights
+
+
+@pytest.mark.parametrize("refuses", [lambda seen: len(seen) in (3, 4, 9), lambda seen: len(seen) > 1], ids=["some", "all"])
+def test_what_would_have_to_be_compiled_again_is_batched(monkeypatch, refuses):
+    seen = eagerly(monkeypatch, refuses)
+    compiled, batched = fitted(loaded("compiled", batch_size=6)), fitted(loaded("batched", batch_size=6))
+    assert len(seen) > 10
+    for name, weight in compiled.items():
+        torch.testing.assert_close(weight, batched[name])
+
+
+def test_the_last_batch_of_an_epoch_is_not_compiled_for(monkeypatch):
+    """24 samples in batches of 7: the last one has 3."""
+    seen = eagerly(monkeypatch, lambda seen: False)
+    monkeypatch.setattr(Ways, "unrolled", 2)
+    monkeypatch.setattr(Ways, "tile", lambda ways, members: len(members))
+    task = loaded("compiled")
+    compiled, batched = fitted(task), fitted(loaded("batched"))
+    assert {shape for shapes in seen for shape in shapes} == {(7, 8)}
+    assert len(seen) > 10
+    for name, weight in compiled.items():
+        torch.testing.assert_close(weight, batched[name])
+
+
+def test_batches_of_ever_new_shapes_are_compiled_for_twice_at_most(monkeypatch):
+    x, y = data(torch.float32)
+    rows = [(x[:size], y[:size]) for size in (3, 3, 4, 4, 3, 3, 5, 5, 6, 6)]
+    seen = eagerly(monkeypatch, lambda seen: False)
+    monkeypatch.setattr(Ways, "unrolled", 2)
+    monkeypatch.setattr(Ways, "tile", lambda ways, members: len(members))
+
+    def made(how):
+        task = Supervised(
+            BUILDS["summed"], loss, train=torch.utils.data.DataLoader(rows, batch_size=None), test=(x, y), optimizer="sgd", how=how
+        )
+        state = task.init(np.arange(MEMBERS))
+        for start in range(0, 20, 2):
+            state = task.fit(state, replace(intervals(steps=2), start=np.full(MEMBERS, start)))
+        return state.weights
+
+    compiled, batched = made("compiled"), made("batched")
+    assert {shape for shapes in seen for shape in shapes} == {(3, 8), (4, 8)}
+    for name, weight in compiled.items():
+        torch.testing.assert_close(weight, batched[name])
+
+
+def test_each_task_is_compiled_by_itself():
+    """PyTorch compiles one piece of code at most eight times in a process."""
+    one, other = (_own(loaded("compiled").choice._ways["compiled"].__self__._flat).__code__ for _ in range(2))
+    assert one is not other
+    assert one == other
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.calls = nn.Linear(8, 3), 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.layer(x) * (1 + 0 * self.calls)
+
+
+@pytest.mark.slow
+def test_a_module_that_counts_is_trained_compiled():
+    compiled, batched = fitted(loaded("compiled", build=Counting)), fitted(loaded("batched", build=Counting))
+    for name, weight in compiled.items():
+        torch.testing.assert_close(weight, batched[name])

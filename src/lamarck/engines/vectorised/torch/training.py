@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from types import FunctionType, MethodType
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from lamarck.engines.vectorised.torch.batch import evenly
+from lamarck.engines.vectorised.torch.batch import evenly, tensors_in
 from lamarck.engines.vectorised.torch.optimizers import Rule
 from lamarck.engines.vectorised.torch.pace import CLIP, clipped
 from lamarck.engines.vectorised.torch.program import STEP, Program, Tensors, averaged
@@ -28,6 +29,9 @@ _FUSED = 0.5
 """Of the activations, the share that is written down at all; the rest is used up where it is computed."""
 _LONG = 1 << 20
 """Bytes of activations from which on a step of one member takes so long that nothing is gained by starting several at once."""
+
+_SIZES = 2
+"""Sizes of batches that are compiled for at most, the largest that are seen: the last batch of an epoch is often smaller, and not worth it."""
 
 
 @final
@@ -152,7 +156,7 @@ class Ways:
     def __init__(self, program: Program, rule: Rule) -> None:
         self._program, self._rule = program, rule
         self._compiled: Callable[..., None] | None = None
-        self._ready: set[int] = set()
+        self._ready: dict[tuple[int, int], bool] = {}
 
     @property
     def unrolled(self) -> int:
@@ -172,18 +176,22 @@ class Ways:
         if unseen := sorted(self._program.uncompiled):
             raise CompilingFailed(f"the compiler does not let anybody answer for {', '.join(unseen)}; torch.rand and torch.randn do the same")
         whole = len(plan) - len(plan) % self.unrolled
-        tiles = list(evenly(len(members), self.tile(members))) if whole else []  # of two lengths at most, as each is compiled apart
+        sizes = {step: _size(plan.batches[step : step + self.unrolled]) for step in range(0, whole, self.unrolled)}
+        wanted = self._wanted(sizes.values())
+        first = next((step for step, size in sizes.items() if size == wanted >= 0), None)
+        if first is None:
+            self.batched(members, plan)
+            return
+        tiles = list(evenly(len(members), self.tile(members)))  # of two lengths at most, as each is compiled apart
         for start, stop in tiles:
-            if stop - start not in self._ready:  # tried on a copy first, so that whatever goes wrong in compiling changes nothing
-                try:
-                    self._run(members.rows(start, stop).map(Tensor.clone), plan.rows(start, stop).part(0, self.unrolled))
-                except Exception as error:
-                    raise CompilingFailed(str(error).split("\n", 1)[0]) from error
-                self._ready.add(stop - start)
-        for start, stop in tiles:
-            few, theirs = members.rows(start, stop), plan.rows(start, stop)
-            for step in range(0, whole, self.unrolled):
-                self._run(few, theirs.part(step, step + self.unrolled))
+            self._prepare(members.rows(start, stop), plan.rows(start, stop).part(first, first + self.unrolled), (stop - start, wanted))
+        with torch._dynamo.config.patch(error_on_recompile=True):
+            for start, stop in tiles:
+                few, theirs = members.rows(start, stop), plan.rows(start, stop)
+                for step, size in sizes.items():
+                    block = theirs.part(step, step + self.unrolled)
+                    if not (size == wanted and self._ready[stop - start, wanted] and self._ran(few, block)):
+                        self.batched(few, block)
         if whole < len(plan):
             self.batched(members, plan.part(whole, len(plan)))
 
@@ -201,9 +209,40 @@ class Ways:
         each = sum(weight[0].nbytes for weight in weights) * (2 + len(members.slots)) + _FUSED * self._program.activations
         return max(1, int(_TILE // each))
 
+    def _wanted(self, sizes: Iterable[int]) -> int:
+        """Returns which size of batches is trained by compiled code: the largest, but a new one only if not too many were there before."""
+        largest, known = max(sizes, default=-1), {size for _, size in self._ready}
+        return max({largest, *known}) if len(known) < _SIZES else max(known)
+
+    def _prepare(self, members: Members, plan: Plan, key: tuple[int, int]) -> None:
+        """Compiles for a tile of some length and batches of some size; on a copy, so that whatever goes wrong in it changes nothing."""
+        if key in self._ready:
+            return
+        try:
+            self._run(members.map(Tensor.clone), plan)
+        except Exception as error:
+            if not self._ready:
+                raise CompilingFailed(str(error).split("\n", 1)[0]) from error
+            self._ready[key] = False
+        else:
+            self._ready[key] = True
+
+    def _ran(self, members: Members, plan: Plan) -> bool:
+        """Trains some steps by what was compiled before; says no, and has changed nothing, if that does not fit them.
+
+        It would not if a module counts something, or if batches hold strings, and to compile again and again would take for ever.
+        """
+        try:
+            self._run(members, plan)
+        except Exception as error:
+            if type(error).__module__ != "torch._dynamo.exc":
+                raise
+            return False
+        return True
+
     def _run(self, members: Members, plan: Plan) -> None:
         if self._compiled is None:
-            self._compiled = torch.compile(self._flat, dynamic=False, fullgraph=True)  # in pieces it is no faster
+            self._compiled = torch.compile(_own(self._flat), dynamic=False, fullgraph=True)  # in pieces it is no faster
         with torch.no_grad():
             self._compiled(members.weights, members.fixed, dict(members.slots), {f.name: getattr(plan, f.name) for f in fields(plan)})
 
@@ -289,6 +328,19 @@ class Ways:
             gradient = trained[index].grad
             if gradient is not None:
                 _moved(self._rule, trained[index], gradient, {slot: part[name] for slot, part in member.slots.items()}, by)
+
+
+def _size(batches: Sequence[Any]) -> int:
+    """How many numbers are in batches that a loader yielded; -1 if their shapes differ."""
+    shapes = {tuple(tensor.shape for tensor in tensors_in(batch)) for batch in batches}
+    return sum(tensor.numel() for tensor in tensors_in(batches)) if len(shapes) <= 1 else -1
+
+
+def _own(method: Any) -> Callable[..., None]:
+    """Returns a method with code of its own: PyTorch gives up compiling one piece of code for many tasks, one after the other."""
+    function = method.__func__
+    copy = FunctionType(function.__code__.replace(), function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    return MethodType(copy, method.__self__)
 
 
 def _moved(rule: Rule, weight: Tensor, gradient: Tensor, slots: Tensors, by: Tensors) -> None:
