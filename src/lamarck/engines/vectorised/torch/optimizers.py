@@ -2,8 +2,8 @@
 
 `torch.optim` cannot take a tensor of learning rates. These compute the same, member by member, as the classes of the same name there (tested);
 Lion is that of Chen et al. 2023 (arXiv 2302.06675, Algorithm 2). All work in place on leaves ``[n, ...]``, but never on a gradient: two weights
-may have been given the same one, or one that is a single number seen many times. What depends on the number of the step alone is computed
-outside (`Rule.scalars`): a compiler would otherwise raise a number to a power for each weight.
+may have been given the same one, or one that is a single number seen many times. What is the same for all weights of a member is computed
+outside (`Rule.scalars`): a compiler would otherwise raise a number to a power for each weight, and a GPU launch a kernel for each leaf.
 """
 
 from __future__ import annotations
@@ -110,10 +110,10 @@ class SGD(Rule):
 
     def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
         """See `Rule.update`."""
-        gradient = gradient + weight * by["weight_decay"]
+        gradient = torch.addcmul(gradient, weight, by["weight_decay"])
         kept = slots["momentum_buffer"].mul_(by["momentum"]).add_(gradient)
-        step = gradient.add_(kept * by["momentum"]) if self.nesterov else kept
-        weight.sub_(step * by["lr"])
+        step = gradient.addcmul_(kept, by["momentum"]) if self.nesterov else kept
+        weight.addcmul_(step, by["lr"], value=-1)
 
     def native(self, weights: Sequence[nn.Parameter], numbers: Mapping[str, float]) -> torch.optim.Optimizer:
         """See `Rule.native`."""
@@ -144,12 +144,16 @@ class RMSprop(Rule):
     eps: float = 1e-8
     momentum: float = 0.0
 
+    def scalars(self, hparams: Columns, count: Tensor) -> dict[str, Tensor]:
+        """Returns the share of the mean square that is new."""
+        return {"rest": (1 - hparams["alpha"]).expand_as(count)}
+
     def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
         """See `Rule.update`."""
-        gradient = gradient + weight * by["weight_decay"]
-        square = slots["square_avg"].mul_(by["alpha"]).add_(gradient.square() * (1 - by["alpha"]))
-        kept = slots["momentum_buffer"].mul_(by["momentum"]).add_(gradient.div_(square.sqrt().add_(by["eps"])))
-        weight.sub_(kept * by["lr"])
+        gradient = torch.addcmul(gradient, weight, by["weight_decay"])
+        square = slots["square_avg"].mul_(by["alpha"]).addcmul_(gradient * by["rest"], gradient)
+        kept = slots["momentum_buffer"].mul_(by["momentum"]).addcdiv_(gradient, square.sqrt().add_(by["eps"]))
+        weight.addcmul_(kept, by["lr"], value=-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,17 +164,23 @@ class _Moments(Rule):
     eps: float = 1e-8
 
     def scalars(self, hparams: Columns, count: Tensor) -> dict[str, Tensor]:
-        """Returns the step size and the factor of the second moment's root, both corrected for the zeros that the moments began with."""
+        """Returns the step size and the factor of the second moment's root, both corrected for the zeros that the moments began with.
+
+        Besides, the shares of the moments that are new, and what the weights decay to.
+        """
         return {
             "size": hparams["lr"] / (1 - hparams["beta1"] ** count),
             "root": (1 - hparams["beta2"] ** count) ** -0.5,
+            "first": (1 - hparams["beta1"]).expand_as(count),
+            "second": (1 - hparams["beta2"]).expand_as(count),
+            "left": _left(hparams, count),
         }
 
     def _moved(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
-        first = slots["exp_avg"].lerp_(gradient, 1 - by["beta1"])
-        second = slots["exp_avg_sq"].mul_(by["beta2"]).add_(gradient.square().mul_(1 - by["beta2"]))
-        below = second.sqrt().mul_(by["root"]).add_(by["eps"])
-        weight.sub_(below.reciprocal_().mul_(first).mul_(by["size"]))
+        first = slots["exp_avg"].lerp_(gradient, by["first"])
+        second = slots["exp_avg_sq"].mul_(by["beta2"]).addcmul_(gradient * by["second"], gradient)
+        below = torch.addcmul(by["eps"], second.sqrt(), by["root"])
+        weight.addcdiv_(first * by["size"], below, value=-1)
 
 
 @final
@@ -208,7 +218,7 @@ class AdamW(_Moments):
 
     def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
         """See `Rule.update`."""
-        weight.mul_(1 - by["lr"] * by["weight_decay"])
+        weight.mul_(by["left"])
         self._moved(weight, gradient, slots, by)
 
     def native(self, weights: Sequence[nn.Parameter], numbers: Mapping[str, float]) -> torch.optim.Optimizer:
@@ -231,12 +241,21 @@ class Lion(Rule):
     beta1: float = 0.9
     beta2: float = 0.99
 
+    def scalars(self, hparams: Columns, count: Tensor) -> dict[str, Tensor]:
+        """Returns the share of the momentum that is new, and what the weights decay to."""
+        return {"rest": (1 - hparams["beta2"]).expand_as(count), "left": _left(hparams, count)}
+
     def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
         """See `Rule.update`."""
-        weight.mul_(1 - by["lr"] * by["weight_decay"])
+        weight.mul_(by["left"])
         kept = slots["exp_avg"]
-        weight.sub_((gradient + (kept - gradient) * by["beta1"]).sign_().mul_(by["lr"]))
-        kept.lerp_(gradient, 1 - by["beta2"])
+        weight.addcmul_(torch.lerp(gradient, kept, by["beta1"]).sign_(), by["lr"], value=-1)
+        kept.lerp_(gradient, by["rest"])
+
+
+def _left(hparams: Columns, count: Tensor) -> Tensor:
+    """What decoupled decay leaves of a weight in a step."""
+    return (1 - hparams["lr"] * hparams["weight_decay"]).expand_as(count)
 
 
 def _with_betas(numbers: Mapping[str, float]) -> dict[str, Any]:

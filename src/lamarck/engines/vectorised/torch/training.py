@@ -261,12 +261,14 @@ class Ways:
             for name, buffer in kept.items():
                 fixed[name].copy_(buffer)
             by = self._numbers(plan, step)
+            along = {
+                ndim: {key: number.view(-1, *[1] * (ndim - 1)) for key, number in by.items()}
+                for ndim in {weight.ndim for weight in weights.values()}
+            }
             for name, weight in weights.items():
                 given = gradient.pop(name)
                 if name not in self._program.idle:
-                    shape = (-1,) + (1,) * (weight.ndim - 1)
-                    numbers = {key: number.view(shape) for key, number in by.items()}
-                    _moved(self._rule, weight, given, {slot: part[name] for slot, part in slots.items()}, numbers)
+                    _moved(self._rule, weight, given, {slot: part[name] for slot, part in slots.items()}, along[weight.ndim])
 
     def _numbers(self, plan: Plan, step: int) -> Tensors:
         return plan.numbers | {name: column[step] for name, column in plan.scalars.items()}
