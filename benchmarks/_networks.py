@@ -58,11 +58,11 @@ def digits() -> tuple[Tensor, Tensor]:
     return torch.tensor(pixels / 16, dtype=torch.float32), torch.tensor(labels)
 
 
-def loops(network: str, members: int, *, fused: bool) -> Callable[[int], None]:
+def loops(network: str, members: int, *, fused: bool, device: str = "cpu") -> Callable[[int], None]:
     """Returns what trains N ordinary loops for some steps, one after the other."""
-    x, y = digits()
-    rows = torch.stack([torch.randperm(len(x))[:BATCH] for _ in range(64)])
-    models = [NETWORKS[network].build() for _ in range(members)]
+    x, y = (part.to(device) for part in digits())
+    rows = torch.stack([torch.randperm(len(x))[:BATCH] for _ in range(64)]).to(device)
+    models = [NETWORKS[network].build().to(device) for _ in range(members)]
     optimizers = [torch.optim.AdamW(model.parameters(), lr=1e-3, fused=fused) for model in models]
 
     def train(steps: int) -> None:

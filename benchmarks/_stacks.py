@@ -1,4 +1,7 @@
-"""What the benchmark of populations measures in processes of one thread each: time, memory, and what the machine can do."""
+"""What the benchmark of populations measures in processes of one thread each: time, memory, and what the machine can do.
+
+Where there is a GPU, everything is on that, in one process.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,11 @@ import lamarck as lk
 from _networks import BATCH, NETWORKS, digits, loops
 from lamarck.engines.vectorised.torch.training import Ways
 
-__all__ = ["CORES", "INTERVAL", "WAYS", "Workers", "intervals", "rate", "task"]
+__all__ = ["CORES", "DEVICE", "INTERVAL", "WAYS", "Workers", "finished", "intervals", "rate", "task"]
 
-CORES = len(os.sched_getaffinity(0))
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+CORES = 1 if DEVICE == "cuda" else len(os.sched_getaffinity(0))
+"""Processes that share a population."""
 INTERVAL = 100
 """Steps of an interval, which is what is measured."""
 SECONDS = 10.0
@@ -37,8 +42,14 @@ def _loss(model: Any, batch: Any, hparams: Any) -> Tensor:
     return functional.cross_entropy(model(batch[0]), batch[1])
 
 
+def finished() -> None:
+    """Waits for whatever the device has to do."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+
+
 def task(network: str, how: str) -> lk.Supervised:
-    x, y = digits()
+    x, y = (part.to(DEVICE) for part in digits())
     return lk.Supervised(NETWORKS[network].build, _loss, train=(x, y), test=(x, y), batch_size=BATCH, how=how)  # type: ignore[arg-type]
 
 
@@ -81,19 +92,27 @@ def _chosen(network: str, members: int, steps: int) -> str:
 
 def _roof() -> tuple[float, float]:
     """Floating point operations per second of a matrix product, and bytes per second of a copy, of one process."""
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    source, target = torch.randn(1 << 24), torch.empty(1 << 24)
+    wide, long = (8192, 1 << 28) if DEVICE == "cuda" else (1024, 1 << 24)
+    a, b = torch.randn(wide, wide, device=DEVICE), torch.randn(wide, wide, device=DEVICE)
+    source, target = torch.randn(long, device=DEVICE), torch.empty(long, device=DEVICE)
     best = [float("inf"), float("inf")]
     for _ in range(5):
         for index, work in enumerate((partial(torch.mm, a, b), partial(Tensor.copy_, target, source))):
+            finished()
             began = time.perf_counter()
             work()
+            finished()
             best[index] = min(best[index], time.perf_counter() - began)
-    return 2 * 1024**3 / best[0], 2 * source.nbytes / best[1]
+    return 2 * wide**3 / best[0], 2 * source.nbytes / best[1]
 
 
 def _peak(work: Callable[[], object]) -> int:
     """Returns the most bytes that PyTorch's allocator had given out at once above what it had before."""
+    if DEVICE == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        return torch.cuda.max_memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         work()
     changes: list[tuple[int, int]] = []
@@ -113,7 +132,7 @@ def _peak(work: Callable[[], object]) -> int:
 def _memory(network: str, members: int, way: str) -> dict[str, float]:
     """Bytes at the peak of a step, and what is to be expected: state of all members, and activations of those who train at once."""
     weights = sum(weight.nbytes for weight in NETWORKS[network].build().parameters())
-    plain = loops(network, 1, fused=True)
+    plain = loops(network, 1, fused=True, device=DEVICE)
     plain(2)
     activations = _peak(lambda: plain(1))  # the gradients are there from the step before
     trained = task(network, way)
@@ -123,6 +142,9 @@ def _memory(network: str, members: int, way: str) -> dict[str, float]:
     peak = rest + _peak(lambda: trained.fit(state, intervals(members, 4)))
     at_once = {"batched": members, "compiled": min(members, Ways(trained.program, trained.rule).tile(state)), "looped": 1}[way]
     process = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if DEVICE == "cuda":  # what recordings keep to themselves is not given out again
+        trained.fit(state, intervals(members, INTERVAL))
+        peak = max(peak, torch.cuda.max_memory_allocated())
     return {"peak": peak, "state": 4 * weights * members, "activations": activations * at_once, "process": process}
 
 
@@ -135,11 +157,14 @@ def _serve(pipe: Connection) -> None:
         answer: Any = None
         if kind == "make":
             network, members, how = arguments
-            made = loops(network, members, fused=how == "fused") if how in ("plain", "fused") else _stack(network, members, how)
-            made(4)
+            plain = how in ("plain", "fused")
+            made = loops(network, members, fused=how == "fused", device=DEVICE) if plain else _stack(network, members, how)
+            made(4 if DEVICE == "cpu" else INTERVAL)  # in which steps are recorded
+            finished()
         elif kind == "run":
             assert made is not None
             made(arguments[0])
+            finished()
         else:
             asked: dict[str, Callable[..., Any]] = {"roof": _roof, "memory": _memory, "chosen": _chosen}
             answer = asked[kind](*arguments)

@@ -9,6 +9,8 @@ scikit-learn's digits, each member in an order of its own, intervals of 100 step
 - the three ways of the vectorised engine, split over a process for each core as the engine does it, and which of them it chooses by itself;
 - what the machine can do: a matrix product and a copy, on all cores.
 
+Where PyTorch finds a GPU, all of it is measured there, in one process: (b) is then (a) with the fused optimizer.
+
 Compiling is timed apart, with an empty cache. Then what an exploit costs, and memory. Steps are measured, not values: all ways compute the
 same. Run it on a machine that does nothing else.
 
@@ -29,10 +31,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from _common import machine, save, table
 from _networks import BATCH, NETWORKS
-from _stacks import CORES, INTERVAL, WAYS, Workers, rate, task
+from _stacks import CORES, DEVICE, INTERVAL, WAYS, Workers, finished, rate, task
 from lamarck.engines.vectorised.fleet import Fleet
 from lamarck.engines.vectorised.hosts import hosted
 from lamarck.types import Interval
@@ -87,9 +90,11 @@ def exploit(network: str, members: int, how: str) -> tuple[list[float], list[flo
             groups = fleet.grouped(told(generation, donors))
             began = time.perf_counter()
             fleet.place(groups, lambda name: name)
+            finished()
             took.append(time.perf_counter() - began)
             began = time.perf_counter()
             fleet.fit(groups)
+            finished()
             trained.append(time.perf_counter() - began)
     return took, trained
 
@@ -160,6 +165,8 @@ def main() -> None:
     given = parser.parse_args()
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="lamarck-benchmark-")
     facts = {**machine(("lamarck", "torch", "numpy")), **({} if given.ray is None else {"ray": "2.60.0"})}
+    if DEVICE == "cuda":
+        facts["gpu"] = torch.cuda.get_device_name()
     network = NETWORKS[given.model]
     sizes = given.members or (network.sizes[:3] if given.quick else network.sizes)
     ways, rounds = (("batched", "looped"), 1) if given.quick else (WAYS, 3)
@@ -182,8 +189,8 @@ def main() -> None:
     share, interval = statistics.median(moved), statistics.median(trained)
     text = (
         f"{network.title}, {parameters:,} parameters, AdamW, batches of {BATCH}. Members x steps per second, by the clock, in intervals of "
-        f"{INTERVAL} steps; {CORES} processes of one thread each, except (a) and populations too small to split; (a) fused is a process's "
-        "share of (b). Chosen is what the engine takes by its own short measurement, except that a member alone is always looped. "
+        f"{INTERVAL} steps; on {DEVICE}, {CORES} processes of one thread each, except (a) and populations too small to split; (a) fused is a "
+        "process's share of (b). Chosen is what the engine takes by its own short measurement, except that a member alone is always looped. "
         f"With {LONG:,} steps of each member, the time to compile is counted too. The roof is a matrix product ({flops / 1e9:.0f} GFLOP/s "
         f"on all cores) / a copy ({copied / 1e9:.0f} GB/s); a step reads and writes weights, moments and gradients about nine times in all. "
         "Compiling: seconds before the first step, in each process, with an empty cache.\n\n"
