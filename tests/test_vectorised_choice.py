@@ -59,6 +59,16 @@ def test_the_fastest_way_is_found_by_training_every_step_once(monkeypatch, secon
     assert ways.steps.count(fastest) > 900
 
 
+@pytest.mark.parametrize(("size", "loops"), [(8, 24), (256, 6), (1024, 3)])
+def test_on_a_gpu_whole_recordings_are_measured_and_few_steps_of_many_loops(monkeypatch, size, loops):
+    monkeypatch.setattr(choice, "Graphs", lambda way: way)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    ways = Fake(monkeypatch, batched=1e-3, looped=1.0)
+    Choice(ways, "auto", torch.device("cuda"), 1000).train(range(size), Steps(range(200)))
+    assert ways.steps.count("looped") == loops
+    assert ways.steps[: 3 * 16] == ["batched"] * 48
+
+
 def test_stacks_of_another_size_are_measured_anew(monkeypatch):
     ways = Fake(monkeypatch, batched=1e-4, looped=2e-4)
     chosen = Choice(ways, "auto", CPU, 1000)

@@ -1,5 +1,6 @@
 """CUDA graphs: what is copied where around a recording, on any device; and the recording itself where there is a GPU."""
 
+import dataclasses
 import logging
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
 
 import lamarck as lk
 from lamarck.engines.vectorised.torch import Supervised, graphs
@@ -24,7 +26,7 @@ def played(device, calls):
     def record(work):
         calls.append("recorded")
         if device == "cuda":
-            return graphs.recorded(work)
+            return graphs.Recorder()(work)
         work()  # as a warm-up does
         return lambda: (calls.append("replayed"), work())
 
@@ -117,6 +119,52 @@ def test_what_cannot_be_recorded_is_said_once_and_trained_all_the_same(fault, re
     assert [r.message for r in caplog.records] == [
         f"training is not recorded as a CUDA graph, because that failed ({'the recording ' * (fault == 'wrong')}{reason}); it goes on without"
     ]
+
+
+@pytest.mark.parametrize(("strays", "used"), [(1, True), (2, False)])
+def test_a_member_that_goes_its_own_way_does_not_condemn_a_recording(strays, used, caplog):
+    """One that is about to diverge makes much of another order of sums; a recording that is wrong is wrong for all."""
+    state, moved = task("cpu").init(np.arange(MEMBERS)), []
+
+    def way(members, plan):
+        moved.append(len(plan))
+        next(members.tensors())[: strays if len(moved) == 2 else 0] += 1.0
+
+    with caplog.at_level(logging.WARNING, "lamarck"):
+        Graphs(way, lambda work: work)(state, next(task("cpu")._plans(intervals(graphs.BLOCK), torch.float32)))
+    assert bool(caplog.records) is not used
+
+
+def test_a_smaller_last_batch_of_a_loader_is_trained_apart():
+    rng = torch.Generator().manual_seed(0)
+    samples = TensorDataset(torch.randn(21, 8, generator=rng), torch.randint(0, 3, (21,), generator=rng))
+
+    def lived(record):
+        loader = DataLoader(samples, batch_size=5)  # and one of one sample, which could be mistaken for many
+        trainer = Supervised(lambda: nn.Linear(8, 3), loss, train=loader, test=samples.tensors, how="batched")
+        if record is not None:
+            trainer.choice._ways = {"batched": Graphs(trainer.choice._ways["batched"], record)}
+        return trainer.fit(trainer.init(np.arange(MEMBERS)), told(4 * graphs.BLOCK))
+
+    def told(steps):
+        plain = intervals(steps)
+        return dataclasses.replace(plain, hparams={name: plain.hparams[name] for name in ("lr", "smoothing")})
+
+    calls = []
+    equal(lived(played("cpu", calls)), lived(None))
+    assert "replayed" not in calls
+
+
+def test_recordings_of_stacks_that_are_gone_go_too(monkeypatch):
+    monkeypatch.setattr(graphs, "_check", lambda got, expected: None)
+    trainer = task("cpu", cuda_graphs=False)
+    recorded = Graphs(trainer.choice._ways["batched"], lambda work: bool)  # which keeps nothing, as a graph keeps no Python objects
+    trainer.choice._ways = {"batched": recorded}
+    state = trainer.init(np.arange(MEMBERS))
+    for _ in range(3):
+        trainer.fit(state, intervals(graphs.BLOCK))
+        assert len(recorded._tapes) == 1
+        state = trainer.init(np.arange(MEMBERS))
 
 
 def test_compiling_that_fails_is_told_as_such():

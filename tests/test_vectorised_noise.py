@@ -374,3 +374,33 @@ def test_compiled_noise_is_the_same():
 
     stacked = torch.vmap(torch.func.grad(value), in_dims=(None, 0), randomness="error")
     torch.testing.assert_close(torch.compile(stacked, dynamic=False)(x, KEYS), stacked(x, KEYS), rtol=1e-3, atol=1e-4)
+
+
+# ---- recurrent layers in plain operations, as on a GPU, whose own kernels cannot be batched ------------------------------------------------
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("settings", [{}, {"num_layers": 2, "bidirectional": True}, {"bias": False, "batch_first": True}])
+@pytest.mark.parametrize(
+    "layer",
+    [nn.LSTM, nn.GRU, nn.RNN, lambda *sizes, **given: nn.RNN(*sizes, nonlinearity="relu", **given)],
+    ids=["lstm", "gru", "tanh", "relu"],
+)
+def test_recurrent_layers_in_plain_operations_compute_the_same(layer, settings, packed):
+    torch.manual_seed(0)
+    made, x = layer(3, 4, **settings), torch.randn(5, 5, 3)
+    if packed:
+        x = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([5, 4, 2, 2, 1]), batch_first=settings.get("batch_first", False))
+    with Aids(KEYS[0], plain=True):
+        got = torch.utils._pytree.tree_leaves(made(x))
+    for mine, theirs in zip(got, torch.utils._pytree.tree_leaves(made(x)), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_dropout_between_plain_recurrent_layers_is_that_of_others():
+    torch.manual_seed(0)
+    made, x = nn.GRU(3, 4, num_layers=2, dropout=0.5), torch.randn(5, 2, 3)
+    with Aids(KEYS[0]):
+        expected = made(x)[0]
+    with Aids(KEYS[0], plain=True):
+        torch.testing.assert_close(made(x)[0], expected)

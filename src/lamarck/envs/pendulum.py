@@ -41,7 +41,8 @@ class Pendulum(Env):
 
     def initial(self, noise: torch.Tensor) -> torch.Tensor:
         """Returns states of any angle, with a speed between -1 and 1."""
-        return (2 * noise - 1) * torch.tensor((math.pi, 1.0), dtype=noise.dtype, device=noise.device)
+        angle, speed = (2 * noise - 1).unbind(-1)
+        return torch.stack((angle * math.pi, speed), -1)
 
     def observe(self, state: torch.Tensor) -> torch.Tensor:
         """Returns cosine, sine and angular speed."""

@@ -48,11 +48,12 @@ class Aids(TorchFunctionMode):
 
     Args:
         key: ``int64[]``: what the noise of this pass depends on; ``None`` leaves noise to PyTorch.
+        plain: Whether recurrent layers are carried out in plain operations, in place of a GPU's own kernels for them.
     """
 
-    def __init__(self, key: Tensor | None) -> None:
+    def __init__(self, key: Tensor | None, *, plain: bool = False) -> None:
         super().__init__()
-        self._drawn = None if key is None else Drawn(key)
+        self._drawn = None if key is None else Drawn(key, plain=plain)
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

@@ -21,7 +21,9 @@ def evenly(length: int, most: int) -> Iterator[tuple[int, int]]:
 
 def mapped(function: Callable[[Tensor], Tensor], batch: Any) -> Any:
     """Returns a batch with every tensor replaced; NumPy's arrays become tensors first, and what is neither stays."""
-    if isinstance(batch, Tensor | np.ndarray):
+    if isinstance(batch, Tensor):
+        return function(batch)
+    if isinstance(batch, np.ndarray):
         return function(torch.as_tensor(batch))
     if isinstance(batch, Mapping):
         return {key: mapped(function, part) for key, part in batch.items()}

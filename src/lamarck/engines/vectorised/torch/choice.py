@@ -15,7 +15,7 @@ from typing import Literal, final
 
 import torch
 
-from lamarck.engines.vectorised.torch.graphs import Graphs
+from lamarck.engines.vectorised.torch.graphs import BLOCK, Graphs
 from lamarck.engines.vectorised.torch.training import CompilingFailed, Members, Plan, Way, Ways
 
 __all__ = ["Choice", "How"]
@@ -27,6 +27,8 @@ How = Literal["auto", "batched", "compiled", "looped"]
 
 _STEPS = 8
 """Steps of one measurement."""
+_LOOPS = 512
+"""Steps of all members together, in a measurement of loops on a GPU: there a step of one member takes about as long as one of all."""
 _TIMES = 2
 """Measurements of each way; the fastest counts, because whatever else the machine does only adds."""
 _COMPILING = 25.0
@@ -51,7 +53,8 @@ class Choice:
 
     def __init__(self, ways: Ways, how: How, device: torch.device, steps: int | None = None, *, graphs: bool = True) -> None:
         together: dict[str, Way] = {"batched": ways.batched, "compiled": ways.compiled}
-        if graphs and device.type == "cuda":
+        self._recorded = graphs and device.type == "cuda"
+        if self._recorded:
             together = {name: Graphs(way) for name, way in together.items()}
         self._ways: Mapping[str, Way] = together | {"looped": ways.looped}
         self._how, self._device, self._unrolled = how, device, ways.unrolled
@@ -68,7 +71,7 @@ class Choice:
         while done < len(plan):
             way = self._how if self._how != "auto" else self._next(size, len(plan) - done)
             measured = self._how == "auto" and self._untried(way, size)
-            stop = min(len(plan), done + max(_STEPS, self._unrolled)) if measured else len(plan)
+            stop = min(len(plan), done + self._stretch(way, size)) if measured else len(plan)
             if way == "compiled" and self._how == "auto":
                 self._tried(members, plan.part(done, stop), measured)
             else:
@@ -81,6 +84,12 @@ class Choice:
         """Returns the way that is the fastest by what was measured for stacks of this size, or ``None`` if nothing was."""
         best = {way: min(seconds[1:]) for (way, n), seconds in self._seconds.items() if n == size and len(seconds) > 1}
         return min(best, key=best.__getitem__) if best else None
+
+    def _stretch(self, way: str, size: int) -> int:
+        """Steps of a measurement: of what is recorded, a whole recording."""
+        if way == "looped":
+            return _STEPS if self._device.type == "cpu" else max(1, min(_STEPS, _LOOPS // size))
+        return max(BLOCK if self._recorded else _STEPS, self._unrolled)
 
     def _untried(self, way: str, size: int) -> bool:
         return len(self._seconds.get((way, size), ())) <= _TIMES  # the first one warms up

@@ -18,10 +18,11 @@ __all__ = ["Sampled", "stretches"]
 
 _MOST, _LEAST = 256, 16
 """Steps that are planned together. A tile of members takes them all before the next one does, so they should be many."""
-_CHOSEN = 1 << 20
-"""Samples that are chosen for them, in all members; at least `_LEAST` steps are planned whatever that takes."""
+_CHOSEN, _CHOSEN_FAR = 1 << 20, 1 << 24
+"""Samples that are chosen for them, in all members; at least `_LEAST` steps are planned whatever that takes. On a GPU many, because it is
+waited for when they are."""
 _AT_ONCE = 1 << 17
-"""Of which so many at once, in the cache."""
+"""Of which a CPU chooses so many at once, in its cache."""
 _ORDER = -1
 """Sets the keys of orders apart from those of noise."""
 
@@ -50,6 +51,7 @@ class Sampled:
             raise SettingsError(f"train: got {len(tensors[0])} samples; at most {LONGEST} can be put in order, so give a DataLoader")
         self.tensors, self.shared = tensors, shared
         self.size = min(size, len(tensors[0]))
+        self._near = tensors[0].device.type == "cpu"
 
     def plans(self, start: NDArray[np.int64], seeds: NDArray[np.int64], steps: int) -> Iterator[tuple[int, int, dict[str, Any]]]:
         """Yields stretches of steps that follow each other: first, last but one, and what a `Plan` says of their data.
@@ -60,10 +62,11 @@ class Sampled:
             steps: How many in all.
         """
         members = 1 if self.shared else len(seeds)
-        most = max(_LEAST, min(_MOST, _CHOSEN // (self.size * members) // _LEAST * _LEAST))
+        chosen = _CHOSEN if self._near else _CHOSEN_FAR
+        most = max(_LEAST, min(_MOST, chosen // (self.size * members) // _LEAST * _LEAST))
         for first, stop in stretches(steps, most):
-            chosen = self.indices(start, seeds, stop - first, first)
-            yield first, stop, {"chosen": chosen, "samples": self.tensors, "shared": self.shared}
+            rows = self.indices(start, seeds, stop - first, first)
+            yield first, stop, {"chosen": rows, "samples": self.tensors, "shared": self.shared}
 
     def indices(self, start: NDArray[np.int64], seeds: NDArray[np.int64], steps: int, first: int = 0) -> Tensor:
         """Returns ``int32[steps, n, size]``, on the device of the samples; ``[steps, size]`` if all members see the same.
@@ -83,7 +86,7 @@ class Sampled:
         device, size = self.tensors[0].device, self.size
         chosen = torch.empty(steps, len(seeds), size, dtype=torch.int32, device=device)
         own = keys(torch.from_numpy(seeds).to(device), _ORDER)
-        for begin, end in stretches(steps, max(1, _AT_ONCE // (len(seeds) * size))):
+        for begin, end in stretches(steps, max(1, _AT_ONCE // (len(seeds) * size)) if self._near else steps):
             row = np.arange((first + begin) * size, (first + end) * size).reshape(-1, 1, size)
             epochs, places = np.divmod(row, len(self.tensors[0]))
             earlier = epochs[:, :, :1]  # a batch is part of two permutations at most

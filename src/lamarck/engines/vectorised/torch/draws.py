@@ -30,13 +30,14 @@ class Drawn:
 
     Args:
         key: ``int64[]``.
+        plain: Whether recurrent layers are carried out in plain operations.
 
     Attributes:
         chance: If it is set, the probability of dropout, whatever the caller says: a tensor that it cannot take.
     """
 
-    def __init__(self, key: Tensor) -> None:
-        self.key, self._calls = key, 0
+    def __init__(self, key: Tensor, *, plain: bool = False) -> None:
+        self.key, self.plain, self._calls = key, plain, 0
         self.chance: Tensor | None = None
 
     def uniform(self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:

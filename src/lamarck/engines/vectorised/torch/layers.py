@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp import get_decompositions
 from torch.nn import functional
 
 from lamarck.engines.vectorised.torch.draws import Drawn, dropped
@@ -82,14 +83,16 @@ def _attention(
 
 
 def _recurrent(name: str) -> Callable[..., Any]:
-    """A recurrent layer of several floors, one floor after the other, with dropout in between."""
-    layer = getattr(torch, name)
+    """A recurrent layer of several floors, one floor after the other, with dropout in between; in plain operations if need be."""
+    whole, operators = getattr(torch, name), getattr(torch.ops.aten, name)
+    in_parts = get_decompositions([operators.input, operators.data])
 
     def floors(drawn: Drawn, input: Tensor, *rest: Any) -> Any:
         packed = not isinstance(rest[2], bool)  # then the sizes of its batches come first
         sizes, (state, weights, bias, number, p, training, both, *first) = rest[:packed], rest[packed:]
+        layer = in_parts[operators.data if packed else operators.input] if drawn.plain else whole
         if not training or number == 1 or (not isinstance(p, Tensor) and p == 0):
-            return None
+            return layer(input, *sizes, state, weights, bias, number, 0.0, training, both, *first) if drawn.plain else None
         directions = 2 if both else 1
         each = len(weights) // number
         outputs: list[Sequence[Tensor]] = []

@@ -34,12 +34,15 @@ def fitting(program: Program, member: Members, batch: Any, members: int, process
         members: How many there are in one process.
         processes: How many processes share the memory.
     """
-    left = free(next(iter(member.weights.values())).device)
+    device = next(iter(member.weights.values())).device
+    left = free(device)
     if left is None:
         return members
     weights = sum(tensor.nbytes for tensor in member.weights.values())
     at_rest = sum(tensor.nbytes for tensor in member.tensors()) * members
     in_training = weights + activations(program, member, batch)
+    if device.type == "cuda":
+        in_training *= 2  # steps that are recorded keep their memory to themselves, and some are never recorded
     return max(1, min(members, int((_SHARE * left / processes - at_rest) // max(1, in_training))))
 
 
@@ -63,7 +66,7 @@ def activations(program: Program, member: Members, batch: Any) -> int:
                 return max(0, taken - sum(weight.nbytes for weight in weights.values()))
             except KeyError as error:  # there are no hyperparameters yet
                 (name,) = set(error.args) - set(hparams)
-                hparams[name] = torch.tensor(0.5)
+                hparams[name] = torch.tensor(0.5, device=key.device)
     return 0
 
 

@@ -89,8 +89,8 @@ class Pace:
         """
         if self.schedule is None:
             return self.rule.scalars(numbers, ages.to(torch.float64))
-        factors = {age: self._factor(age - 1) for age in set(ages.flatten().tolist())}
-        lr = numbers["lr"] * torch.tensor([[factors[age] for age in row] for row in ages.tolist()], dtype=torch.float64)
+        known, which = torch.unique(ages, return_inverse=True)
+        lr = numbers["lr"] * torch.tensor([self._factor(age - 1) for age in known.tolist()], dtype=torch.float64)[which]
         return self.rule.scalars({**numbers, "lr": lr}, ages.to(torch.float64)) | {"lr": lr}
 
     def _factor(self, step: int) -> float:

@@ -50,12 +50,15 @@ class _Judged(nn.Module):
         self._kept = tuple(kept)
         self.recurrent = any(isinstance(part, nn.RNNBase) for part in model.modules())
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether there are recurrent layers that a device has kernels of its own for, which must not be used; `Aids` sees to that."""
+        return self.recurrent and next(iter(self.model.parameters())).device.type != "cpu"
+
     def forward(self, function: Loss, batch: Any, hparams: Mapping[str, Any], key: Tensor | None) -> tuple[Any, Tensors]:
-        # The other kernels of attention and of recurrent layers have no batching rule on a CPU, and would run member by member.
-        cpu = next(iter(self.model.parameters())).device.type == "cpu"
-        attention = sdpa_kernel(SDPBackend.MATH) if cpu else nullcontext()
-        recurrence = _without_onednn() if cpu and self.recurrent else nullcontext()
-        with attention, recurrence, nullcontext() if key is None else Aids(key):
+        # The other kernels of attention and of recurrent layers, or their gradients, have no batching rules, and would run member by member.
+        recurrence = nullcontext() if self.in_parts or not self.recurrent else _without_onednn()
+        with sdpa_kernel(SDPBackend.MATH), recurrence, nullcontext() if key is None else Aids(key, plain=self.in_parts):
             said = function(self.model, batch, hparams)
             return said, {name: self.model.get_buffer(name) for name in self._kept}  # some modules replace a buffer, others write into it
 
@@ -219,7 +222,7 @@ class Program:
 
         def value(weights: Tensors) -> tuple[Tensor, Tensors]:
             kept = {name: fixed[name].clone() for name in self.buffers}  # batch norm writes into its buffers
-            loss, kept = self._called(self.loss, weights | fixed | kept, batch, hparams, key if self.aided else None)
+            loss, kept = self._called(self.loss, weights | fixed | kept, batch, hparams, key if self.aided or self._judged.in_parts else None)
             return averaged(loss, mask), kept
 
         (gradient, (loss, kept)) = grad_and_value(value, has_aux=True)(weights)

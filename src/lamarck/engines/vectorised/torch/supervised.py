@@ -240,8 +240,14 @@ class Supervised(VectorTask[Members]):
 
     # ---- what members do ---------------------------------------------------------------------------------------------------------------------
 
-    def _on(self, part: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-        return {name: tensor.to(self.device, dtype) for name, tensor in part.items()}
+    def _on(self, part: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor.to(self.device) for name, tensor in part.items()}
+
+    def _sent(self, columns: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+        """Columns of one shape on the device, by one copy: each waits for whatever a GPU has to do."""
+        if not columns:
+            return {}
+        return dict(zip(columns, torch.stack([*columns.values()]).to(self.device, dtype).unbind(), strict=True))
 
     def _sample(self) -> Any:
         if isinstance(self._batches, Loaded):
@@ -261,13 +267,13 @@ class Supervised(VectorTask[Members]):
         common: dict[str, Any] = {
             "hparams": self._numbers(intervals, dtype),
             "attributes": self._attributes_of(intervals, dtype),
-            "numbers": self._on(exact, precise),
+            "numbers": self._sent(exact, precise),
             "mask": self._mask(intervals, dtype),
         }
         for first, stop, data in self._data(intervals):
             ages = count + torch.arange(first + 1, stop + 1)[:, None]
             yield Plan(
-                scalars=self._on(self._pace.scalars(exact, ages), precise),
+                scalars=self._sent(self._pace.scalars(exact, ages), precise),
                 keys=keys(seeds, ages).to(self.device),
                 count=count + first,
                 steps=(ages - 1).to(self.device, dtype),
@@ -283,9 +289,8 @@ class Supervised(VectorTask[Members]):
     def _numbers(self, intervals: Intervals, dtype: torch.dtype) -> dict[str, Tensor]:
         if STEP in intervals.hparams:
             raise SettingsError(f"{STEP}: by this name the loss is told the step; give the hyperparameter another one")
-        numbers = {name: torch.from_numpy(column.astype(np.float64)).to(self.device, dtype) for name, column in intervals.numbers().items()}
         self.program.constants = intervals.constants()
-        return numbers
+        return self._sent({name: torch.from_numpy(column.astype(np.float64)) for name, column in intervals.numbers().items()}, dtype)
 
     def _attributes_of(self, intervals: Intervals, dtype: torch.dtype) -> dict[str, Tensor]:
         """What each attribute of the module is for each member: what the module says itself, where the hyperparameter is not active."""
@@ -295,7 +300,7 @@ class Supervised(VectorTask[Members]):
             if not 0 <= low <= high <= 1:
                 name = self.program.attributes[path][0]
                 raise SettingsError(f"{name}: got {low:g} to {high:g} as hyperparameters for {path!r}; a probability is between 0 and 1")
-        return self._on({path: torch.from_numpy(column) for path, column in columns.items()}, dtype)
+        return self._sent({path: torch.from_numpy(column) for path, column in columns.items()}, dtype)
 
     def _mask(self, intervals: Intervals, dtype: torch.dtype) -> Tensor | None:
         if _BATCH_SIZE not in intervals.hparams or isinstance(self._batches, Loaded):

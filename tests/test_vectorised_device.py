@@ -1,0 +1,84 @@
+"""The vectorised engine where no GPU is: on a pretend device, which refuses and counts what a GPU would refuse and wait for.
+
+What that cannot see, `pretend` says.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LEARNERS = ["perceptron", "convolutions", "recurrent", "attentive", "masked", "shared", "loaded"]
+AGENTS = ["cartpole", "pendulum", "acrobot"]
+
+
+@pytest.fixture(scope="module")
+def found():
+    side = Path(__file__).with_name("device_side.py")
+    done = subprocess.run([sys.executable, side], check=False, capture_output=True, text=True, cwd=side.parent, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_pretend_device_refuses_and_notices_what_a_gpu_does(found):
+    said = found["refused"]
+    assert "same device" in said["mixed"]
+    assert said["asked"] == said["number"] == ""  # numbers without dimensions may meet tensors of a GPU
+    assert said["waits"] == 1
+    assert "not permitted when stream is capturing" in said["recorded"]
+    assert said["replayed"] == [[1.0, 1.0], [2.0, 2.0]]  # what is recorded happens when it is played, and only then
+
+
+@pytest.mark.parametrize("name", [*LEARNERS, "looped", "measured", *AGENTS])
+def test_everything_becomes_the_same_on_a_device(found, name):
+    assert found[name]["difference"] < 1e-5
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_no_step_waits_for_the_device_whoever_and_however_many_train(found, name):
+    once, twice, many = (found[name][f"seen {kind}"] for kind in ("in 1", "in 2", "by 8"))
+    walks = [line for line in {*once, *twice, *many} if "permuted" in line]  # how often depends on the numbers; each time half of them are left
+    for seen in (once, twice, many):
+        assert sum(seen.pop(line, 0) for line in walks) <= 12
+    if name == "loaded":
+        batches = [seen.pop(next(line for line in seen if "loader.py" in line)) for seen in (once, twice, many)]
+        assert batches == [8, 16, 8]  # two tensors in each
+    assert once == twice == many
+    assert sum(once.values()) <= 12
+    assert not any(line.startswith(("wait", "copy from")) for line in once)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_no_move_waits_for_the_device(found, name):
+    once, twice, many = (found[name][f"seen {kind}"] for kind in ("in 1", "in 2", "by 8"))
+    assert once == twice == many
+    assert sum(once.values()) <= 2  # seeds and hyperparameters
+
+
+@pytest.mark.parametrize("name", ["perceptron", "convolutions", "recurrent", "attentive", "masked", "shared"])
+def test_blocks_of_steps_are_played_from_a_recording(found, name):
+    """Two blocks of steps launch no products of matrices one by one; the stack's place is the same from interval to interval."""
+    launched = found[name]["launched"]
+    assert not {"bmm", "mm", "convolution", "addcdiv_"} & launched.keys()
+
+
+def test_recurrent_layers_are_batched_not_looped_over_in_a_gpus_own_kernels(found):
+    assert not any("fused" in kernel for kernel in found["kernels"]["recurrent"])
+
+
+def test_a_step_of_a_small_network_launches_few_kernels(found):
+    assert sum(found["kernels"]["small"].values()) <= 75
+
+
+def test_a_whole_run_on_a_device_is_the_run_on_a_cpu(found):
+    near, far = found["runs"]["near"], found["runs"]["far"]
+    assert near["copies"]
+    assert near == far
+    assert far["winner"]
+
+
+def test_who_trains_at_once_follows_from_the_memory_of_the_device(found):
+    little, some, plenty = found["chunked"].values()
+    assert little == 1 < some < plenty == 1000
