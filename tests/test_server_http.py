@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import threading
 import time
@@ -216,6 +217,23 @@ def test_an_interval_is_given_back_when_a_worker_leaves():
         assert other(None) == interval
         other.leave()
     assert lk.open_run("s.db", name="a").failures == ()
+
+
+def test_a_fork_of_a_worker_that_ends_gives_nothing_back():
+    with served("s.db") as (service, url):
+        create(url)
+        remote = Remote(url, run="a")
+        interval = remote(None)
+        child = os.fork()
+        if child == 0:
+            try:
+                remote.leave_at_exit()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert service.run("a").leases == 1
+        assert remote(Report(member=0, generation=interval.generation, step=4, value=1.0)) is not None
+        remote.leave()
 
 
 def test_heartbeats_keep_a_slow_worker_its_lease():

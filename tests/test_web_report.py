@@ -190,6 +190,20 @@ def test_a_single_report_of_each_member_is_seen_and_none_at_all_is_said(open_rep
     assert page.locator("#summary code").count() == 0
 
 
+def test_steps_between_whole_numbers_have_no_label(open_report, sixteen):
+    page = open_report(sixteen)
+    labels = page.evaluate("async () => (await import('lamarck/dom')).wholes(null, [0, 2.5, 5, 7.5, 12000])")
+    assert labels == ["0", "", "5", "", "12,000"]
+
+
+def test_without_findings_no_place_is_left_empty(open_report, sixteen):
+    page = open_report(sixteen)
+    page.evaluate("document.getElementById('findings-card').hidden = true")
+    values, tree = (page.locator(f"section:has(> #{name})").bounding_box() for name in ("values", "tree"))
+    assert values["y"] == tree["y"]
+    assert values["x"] < tree["x"]
+
+
 def test_a_long_name_of_an_axis_is_shortened_and_told_in_full(open_report):
     name = "optimizer.second_moment.decay_of_the_average"
     page = open_report(

@@ -141,6 +141,7 @@ class Remote:
             self.checkpoints = HttpCheckpoints(store)
         else:
             self.checkpoints = open_checkpoints(described["checkpoints"]).flushing(every=self.settings.get("durable_every") or 1)
+        self._process = os.getpid()
         self._lease: str | None = None
         self._current: Interval | None = None
         self._heart = _Heart(self._connection.twin(), self._path, self.worker, described["lease_seconds"] / 4)
@@ -200,6 +201,8 @@ class Remote:
 
     def leave_at_exit(self) -> None:
         """Tells the server, when the process ends, whether it ended by an error; a server that is away then finds out by itself."""
+        if os.getpid() != self._process:  # a fork of ours ends: what it got with our memory is not its own
+            return
         self._connection.patience = 2.0
         error = getattr(sys, "last_value", None)  # what ended the process, if something did
         with contextlib.suppress(LamarckError):

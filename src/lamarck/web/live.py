@@ -135,7 +135,11 @@ class _Channels:
         task = self._channels.get(run)
         if task is None or (task.done() and (task.exception() is not None or task.result().closed)):
             task = self._channels[run] = asyncio.create_task(_Channel.opened(self._source, run, self._fetch(run)))
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except LamarckError:  # anybody may ask for any name; what does not exist is not remembered
+            self._channels.pop(run, None)
+            raise
 
 
 @final

@@ -35,6 +35,9 @@ export function number(value, digits = 5) {
 
 export const whole = (value) => Math.round(value).toLocaleString("en");
 
+/** Labels of an axis that counts: what is between two whole numbers has none. */
+export const wholes = (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? whole(tick) : ""));
+
 export const counted = (count, one, many = `${one}s`) => `${whole(count)} ${count === 1 ? one : many}`;
 
 /** Writes the value of a hyperparameter: of a choice its label. */

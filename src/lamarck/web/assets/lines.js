@@ -1,7 +1,7 @@
 // Strands over steps: values, and each hyperparameter on its own scale.
 
 import { EXTINCT } from "lamarck/derived";
-import { counted, number, setting, whole } from "lamarck/dom";
+import { counted, number, setting, wholes } from "lamarck/dom";
 
 const JUMPS = 3000; // most copies that are drawn as jumps; more would be a veil
 const SEGMENTS = 60000; // most segments in a figure; of more, each member's are drawn as their extremes in narrow columns
@@ -195,7 +195,7 @@ export class Values extends Lines {
     return 0;
   }
 
-  options = { x: { label: "step", values: (_, ticks) => ticks.map(whole) }, y: { label: "value", values: (_, ticks) => ticks.map((tick) => number(tick)) } };
+  options = { x: { label: "step", values: wholes }, y: { label: "value", values: (_, ticks) => ticks.map((tick) => number(tick)) } };
 
   limits() {
     const [low, high] = this.model.derived.window;
@@ -244,7 +244,7 @@ export class Hyperparameter extends Lines {
     const { choices, log } = this.axis;
     const values = (_, found) => found.map((tick) => number(tick, 4));
     const ticks = choices.length ? { splits: () => choices.map((_, i) => i), values: () => choices } : log ? { splits: () => this.#powers(), filter: (_, found) => found, values } : { values };
-    this.options = { log, x: { label: "step", values: (_, found) => found.map(whole) }, y: ticks };
+    this.options = { log, x: { label: "step", values: wholes }, y: ticks };
   }
 
   /** Ticks of a logarithmic scale: powers of ten, and 2 and 5 times those if there are few. */

@@ -1,7 +1,7 @@
 // Who descends from whom: a row for each member, generations across, copies as curves.
 
 import { EXTINCT } from "lamarck/derived";
-import { counted, whole } from "lamarck/dom";
+import { counted, whole, wholes } from "lamarck/dom";
 
 const BEND = 0.45; // part of a generation that a copy's curve takes
 const LABELLED = 64; // members up to which each row is labelled
@@ -13,7 +13,7 @@ export class Tree {
     [this.model, this.store] = [model, store];
     this.options = {
       down: true,
-      x: { label: "generation", values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? whole(tick) : "")) },
+      x: { label: "generation", values: wholes },
       y: {
         splits: () => (model.size <= LABELLED ? Array.from({ length: model.size }, (_, row) => row) : []),
         values: (_, rows) => rows.map((row) => String(this.#memberAt(row))),
