@@ -28,6 +28,7 @@ from trainers import (
     fails_early,
     hangs_once,
     has_children,
+    kills_the_fork_server,
     reports_nothing,
     reports_words,
     returns_early,
@@ -81,6 +82,13 @@ def test_a_worker_that_dies_is_noticed_though_its_child_lives_and_takes_it_along
     history = lk.run(dies_before_its_child, SPACE, engine=Processes(workers=2), **SETTINGS)
     assert [(failure.kind, failure.message) for failure in history.failures] == [("lost", "the worker process died: killed by SIGKILL")]
     assert gone([int(Path("child").read_text())])
+
+
+def test_the_death_of_the_fork_server_ends_no_interval_and_hinders_no_beginning():
+    history = lk.run(kills_the_fork_server, SPACE, engine=Processes(workers=2), **SETTINGS)
+    assert Path("killed").exists()
+    assert [failure.kind for failure in history.failures] == ["lost"], "the worker that ended, and no other"
+    assert len(history.records) == 20
 
 
 def test_a_pipe_of_the_users_own_is_not_taken_for_ours():

@@ -50,6 +50,20 @@ def dies_before_its_child(worker):
         interval.report(float(x[0]))
 
 
+def kills_the_fork_server(worker):
+    x = np.array([1.0])
+    worker.track(x=x)
+    for interval in worker:
+        if interval.key == (1, 1) and not Path("killed").exists():
+            Path("killed").touch()
+            os.kill(os.getppid(), signal.SIGKILL)
+        if interval.key == (2, 2) and not Path("died").exists():
+            Path("died").touch()
+            os._exit(7)
+        time.sleep(0.05)
+        interval.report(float(x[0]))
+
+
 def always_raises(worker):
     worker.track(x=np.zeros(1))
     for _ in worker:

@@ -7,13 +7,14 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from multiprocessing import connection, forkserver, parent_process, resource_tracker
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
-__all__ = ["die", "die_with_parent", "fork_server", "kill", "lead", "limit_threads", "new_process"]
+__all__ = ["begin", "die", "die_with_parent", "fork_server", "is_alive", "kill", "lead", "limit_threads", "new_process"]
 
 
 def fork_server(module: str, preload: Sequence[str] | None = None) -> BaseContext:
@@ -54,6 +55,26 @@ def new_process(context: BaseContext, target: Callable[..., object], args: Seque
     made: Any = context.Process  # type: ignore[attr-defined]
     begun: BaseProcess = made(target=_as_in_parent, args=(method, target, *args), name=name)
     return begun
+
+
+def begin(process: BaseProcess) -> None:
+    """Starts a process, from a new fork server if the old one is just dying."""
+    try:
+        process.start()
+    except (ConnectionError, EOFError):
+        time.sleep(0.2)  # until the system knows it dead; then another is made
+        process.start()
+
+
+def is_alive(process: BaseProcess) -> bool:
+    """Returns whether a process lives, also if the fork server that would tell of its end does not."""
+    if process.is_alive():  # which takes note of its end, if that is ours to do
+        return True
+    try:
+        os.kill(process.pid, 0)  # type: ignore[arg-type]
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _as_in_parent(method: str | None, target: Callable[..., object], *args: Any) -> None:

@@ -19,9 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection
-from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
 from typing import Any, final
 
 from lamarck import _errors, codec
@@ -30,7 +28,8 @@ from lamarck.checkpoints import MemoryCheckpoints, open_checkpoints
 from lamarck.coordinator import Coordinator
 from lamarck.engines import _child as c
 from lamarck.engines._machine import cores
-from lamarck.engines._start import fork_server, kill, new_process
+from lamarck.engines._slot import Slot
+from lamarck.engines._start import begin, fork_server, kill, new_process
 from lamarck.engines.engine import Train
 from lamarck.types import Failure, Report
 
@@ -172,18 +171,6 @@ def shared(coordinator: Coordinator) -> Iterator[str]:
 
 
 @dataclass(slots=True)
-class _Slot:
-    """A worker's place: what it was told, and the process that fills it now. Its deadline is on the clock of the pool."""
-
-    assignment: c.Assignment
-    process: BaseProcess | None = None
-    pipe: Connection | None = None
-    waiting: bool = False
-    deadline: float | None = None
-    deaths: int = 0
-
-
-@dataclass(slots=True)
 class _Pool:
     """The loop of the parent."""
 
@@ -191,7 +178,7 @@ class _Pool:
     coordinator: Coordinator
     time_limit: float | None
     context: BaseContext
-    slots: list[_Slot] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
     answers: list[Callable[[], object]] = field(default_factory=list)
     stopping: bool = False
     shown: bool = False
@@ -199,7 +186,7 @@ class _Pool:
     looked: float = field(default_factory=time.monotonic)
 
     def run(self) -> None:
-        self.slots = [_Slot(assignment) for assignment in self.assignments]
+        self.slots = [Slot(assignment) for assignment in self.assignments]
         handlers = {signal.SIGINT: self._interrupted, signal.SIGTSTP: self._paused}
         try:
             with _handled(handlers if _in_main_thread() else {}):
@@ -229,32 +216,28 @@ class _Pool:
         busy = sum(slot.pipe is not None and not slot.waiting for slot in self.slots)
         print(f"\nstopping when {busy} interval(s) in progress are reported; Ctrl-C again stops at once", file=sys.stderr)  # noqa: T201
 
-    def _start(self, slot: _Slot) -> None:
+    def _start(self, slot: Slot) -> None:
         mine, theirs = connection.Pipe()
         # No daemon: data loaders have children of their own.
         begun = new_process(self.context, c.child, (theirs, slot.assignment), name="lamarck-worker")
-        begun.start()
+        begin(begun)
         theirs.close()
-        slot.process, slot.pipe, slot.waiting, slot.deadline = begun, mine, False, None
+        slot.fill(begun, mine)
 
     def _turn(self) -> None:
         """Waits until somebody says something, dies or hangs, and answers."""
-        # A dead worker's pipe stays open for as long as a process lives that it has forked, so its end is watched as well.
-        living = {watched: slot for slot in self.slots if slot.pipe is not None for watched in (slot.pipe, slot.process.sentinel)}  # type: ignore[union-attr]
+        living: dict[Any, Slot] = {end: slot for slot in self.slots for end in slot.ends()}
         deadlines = [slot.deadline for slot in self.slots if slot.deadline is not None]
         timeout = max(0.0, min([_LOOK, *(deadline - self.clock for deadline in deadlines)]))
         ready = {id(living[watched]): living[watched] for watched in connection.wait(list(living), timeout)}
         self._tick()
         with self.coordinator.batch() as self.answers:  # whoever speaks now is heard with one flush of the journal
             for slot in ready.values():
-                data: bytes | None = None
-                with suppress(EOFError, OSError):
-                    if slot.pipe.poll():  # type: ignore[union-attr]
-                        data = slot.pipe.recv_bytes()  # type: ignore[union-attr]
-                if data is None:
+                said = slot.said()
+                if said is None:
                     self._died(slot, "lost")
-                else:
-                    self._heard(slot, data)
+                elif said:
+                    self._heard(slot, said)
             for slot in self.slots:
                 if slot.deadline is not None and self.clock > slot.deadline:
                     self._died(slot, "timeout")
@@ -265,7 +248,7 @@ class _Pool:
         now = time.monotonic()
         self.clock, self.looked = self.clock + min(now - self.looked, 2 * _LOOK), now
 
-    def _heard(self, slot: _Slot, data: bytes) -> None:
+    def _heard(self, slot: Slot, data: bytes) -> None:
         kind, body = data[:1], data[1:]
         if kind == c.BROKEN:
             name, _, said = body.decode().partition("\n")
@@ -284,7 +267,7 @@ class _Pool:
                 return
         self._exchange(slot, message)
 
-    def _exchange(self, slot: _Slot, message: Report | Failure | None) -> None:
+    def _exchange(self, slot: Slot, message: Report | Failure | None) -> None:
         try:
             interval = self.coordinator.exchange(id(slot), message, claim=not self.stopping)
         except StaleReport as error:
@@ -307,7 +290,7 @@ class _Pool:
             else:
                 self._exchange(slot, None)
 
-    def _answer(self, slot: _Slot, data: bytes) -> None:
+    def _answer(self, slot: Slot, data: bytes) -> None:
         """Says something to a worker as soon as the journal has what it stands on."""
 
         def send() -> None:
@@ -317,16 +300,16 @@ class _Pool:
             except OSError:
                 self._died(slot, "lost")
             if data == c.OVER:
-                _hang_up(slot)
+                slot.hang_up()
 
         self.answers.append(send)
 
-    def _died(self, slot: _Slot, kind: Any) -> None:
+    def _died(self, slot: Slot, kind: Any) -> None:
         """Replaces a worker that is gone; what it was doing is handed out again."""
         process = slot.process
         if slot.pipe is None or process is None:
             return
-        _hang_up(slot)
+        slot.hang_up()
         process.join(0 if kind == "timeout" else 5)
         kill(process)  # and what it has started
         process.join()
@@ -354,19 +337,13 @@ class _Pool:
         patience = time.monotonic() + 5.0
         for slot in self.slots:
             told = slot.pipe is None
-            _hang_up(slot)
+            slot.hang_up()
             if slot.process is not None:
                 if told:
                     slot.process.join(max(0.0, patience - time.monotonic()))
                 kill(slot.process)
                 slot.process.join()
                 slot.process.close()
-
-
-def _hang_up(slot: _Slot) -> None:
-    if slot.pipe is not None:
-        slot.pipe.close()
-    slot.pipe, slot.waiting, slot.deadline = None, False, None
 
 
 @contextmanager

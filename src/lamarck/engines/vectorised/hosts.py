@@ -25,7 +25,7 @@ from typing import Any, final
 
 from lamarck._errors import LamarckError, SettingsError, TrainingError
 from lamarck.checkpoints.tree import flatten, unflatten
-from lamarck.engines._start import die, die_with_parent, fork_server, kill, lead, limit_threads, new_process
+from lamarck.engines._start import begin, die, die_with_parent, fork_server, kill, lead, limit_threads, new_process
 from lamarck.engines.vectorised.columns import Intervals, Scores
 from lamarck.engines.vectorised.mail import Letter, Mail, nameless
 from lamarck.engines.vectorised.parcel import Parcel, Unsendable
@@ -139,7 +139,7 @@ class _Process:
             ours, theirs = context.Pipe()
             arguments = (theirs, self._theirs, self._task, self._stacks)
             process = new_process(context, _serve, arguments, name="lamarck-stacks")
-            process.start()
+            begin(process)
             theirs.close()
             self._pipe, self._process, self._heard = ours, process, False  # not before: what a Ctrl-C kept from starting cannot be ended
         return self._pipe
