@@ -10,7 +10,7 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -25,7 +25,7 @@ import lamarck as lk
 from _networks import BATCH, NETWORKS, digits, loops
 from lamarck.engines.vectorised.torch.training import Ways
 
-__all__ = ["CORES", "DEVICE", "INTERVAL", "WAYS", "Workers", "finished", "intervals", "rate", "task"]
+__all__ = ["CORES", "DEVICE", "INTERVAL", "WAYS", "Workers", "finished", "intervals", "rates", "task"]
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CORES = 1 if DEVICE == "cuda" else len(os.sched_getaffinity(0))
@@ -150,7 +150,7 @@ def _memory(network: str, members: int, way: str) -> dict[str, float]:
 
 def _serve(pipe: Connection) -> None:
     torch.set_num_threads(1)
-    made: Callable[[int], None] | None = None
+    made: dict[str, Callable[[int], None]] = {}
     while True:
         kind, *arguments = pipe.recv()
         began, spent = time.perf_counter(), time.process_time()
@@ -158,12 +158,12 @@ def _serve(pipe: Connection) -> None:
         if kind == "make":
             network, members, how = arguments
             plain = how in ("plain", "fused")
-            made = loops(network, members, fused=how == "fused", device=DEVICE) if plain else _stack(network, members, how)
-            made(4 if DEVICE == "cpu" else INTERVAL)  # in which steps are recorded
+            made[how] = loops(network, members, fused=how == "fused", device=DEVICE) if plain else _stack(network, members, how)
+            made[how](4 if DEVICE == "cpu" else INTERVAL)  # in which steps are recorded
             finished()
         elif kind == "run":
-            assert made is not None
-            made(arguments[0])
+            how, steps = arguments
+            made[how](steps)
             finished()
         else:
             asked: dict[str, Callable[..., Any]] = {"roof": _roof, "memory": _memory, "chosen": _chosen}
@@ -195,18 +195,28 @@ class Workers:
             process.join()
 
 
-def rate(workers: Workers, network: str, members: int, how: str, rounds: int) -> dict[str, float]:
-    """Members x steps per second of all processes together, by the clock and by processor time, and the seconds before the first step."""
-    number = 1 if how == "plain" or members < 2 * CORES else CORES
-    share = members // number
-    share = min(share, 16) if how in ("plain", "fused") else share  # loops cost the same for each member
-    begin = max(seconds for _, seconds, _ in workers(number, "make", network, share, how))
-    seconds = max(seconds for _, seconds, _ in workers(number, "run", 8))
-    steps = max(LEAST, min(INTERVAL, int(8 * SECONDS / max(seconds, 1e-6)))) // 4 * 4
-    times = [workers(number, "run", steps) for _ in range(rounds)]
+def rates(workers: Workers, network: str, members: int, hows: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:
+    """Members x steps per second of all processes together, by the clock and by processor time, and the seconds before the first step.
+
+    All ways take turns, so that whatever the machine does besides meets each of them.
+    """
+    asked: dict[str, tuple[int, int, int, float]] = {}
+    for how in hows:
+        number = 1 if how == "plain" or members < 2 * CORES else CORES
+        share = min(members // number, 16) if how in ("plain", "fused") else members // number  # loops cost the same for each member
+        begin = max(seconds for _, seconds, _ in workers(number, "make", network, share, how))
+        seconds = max(seconds for _, seconds, _ in workers(number, "run", how, 8))
+        asked[how] = number, share, max(LEAST, min(INTERVAL, int(8 * SECONDS / max(seconds, 1e-6)))) // 4 * 4, begin
+    times: dict[str, list[list[tuple[Any, float, float]]]] = {how: [] for how in hows}
+    for _ in range(rounds):
+        for how, (number, _, steps, _) in asked.items():
+            times[how].append(workers(number, "run", how, steps))
     return {
-        "rate": statistics.median(number * share * steps / max(seconds for _, seconds, _ in each) for each in times),
-        "rate by processor time": statistics.median(sum(share * steps / spent for _, _, spent in each) for each in times),
-        "begin": begin,
-        "steps": steps,
+        how: {
+            "rate": statistics.median(number * share * steps / max(seconds for _, seconds, _ in each) for each in times[how]),
+            "rate by processor time": statistics.median(sum(share * steps / spent for _, _, spent in each) for each in times[how]),
+            "begin": begin,
+            "steps": steps,
+        }
+        for how, (number, share, steps, begin) in asked.items()
     }

@@ -35,7 +35,7 @@ import torch
 
 from _common import machine, save, table
 from _networks import BATCH, NETWORKS
-from _stacks import CORES, DEVICE, INTERVAL, WAYS, Workers, finished, rate, task
+from _stacks import CORES, DEVICE, INTERVAL, WAYS, Workers, finished, rates, task
 from lamarck.engines.vectorised.fleet import Fleet
 from lamarck.engines.vectorised.hosts import hosted
 from lamarck.types import Interval
@@ -106,12 +106,12 @@ def measured(network: str, sizes: Sequence[int], ways: Sequence[str], rounds: in
     try:
         roofs = [answer for answer, *_ in workers(CORES, "roof")]
         for members in sizes:
-            rates = {how: rate(workers, network, members, how, rounds) for how in ("plain", "fused", *ways)}
-            share = members if members < 2 * CORES else members // CORES
-            ((chosen, *_),) = workers(1, "chosen", network, share, LONG)
+            by_way = rates(workers, network, members, ("plain", "fused", *ways), rounds)
+            number = 1 if members < 2 * CORES else CORES
+            chosen = sorted(way for way, *_ in workers(number, "chosen", network, members // number, LONG))
             theirs = by_ray(ray / "bin" / "python", network, members, seconds) if ray is not None else None
             found.append(
-                {"members": members, "rates": rates, "chosen": chosen, "ray": theirs, "roof": [sum(each) for each in zip(*roofs, strict=True)]}
+                {"members": members, "rates": by_way, "chosen": chosen, "ray": theirs, "roof": [sum(each) for each in zip(*roofs, strict=True)]}
             )
     finally:
         workers.end()
@@ -122,24 +122,25 @@ def told_rates(network: str, parameters: int, found: Sequence[Mapping[str, Any]]
     """The table of rates."""
     rows = []
     for line in found:
-        members, rates = line["members"], {how: each["rate"] for how, each in line["rates"].items()}
-        ours, begin = rates[line["chosen"]], line["rates"][line["chosen"]]["begin"]
-        alone = rates["fused"] / (1 if members < 2 * CORES else CORES)
+        members, of = line["members"], {how: each["rate"] for how, each in line["rates"].items()}
+        ours = statistics.mean(of[way] for way in line["chosen"])  # each process chooses for itself
+        begin = max(line["rates"][way]["begin"] for way in line["chosen"])
+        alone = of["fused"] / (1 if members < 2 * CORES else CORES)
         long = members * LONG / (begin + members * LONG / ours)
         arithmetic = f"{ours * 6 * parameters * BATCH / line['roof'][0]:.0%}" if network != "cnn" else "-"
         traffic = ours * parameters * 4 * 9 / line["roof"][1]
         rows.append(
             [
                 str(members),
-                *(f"{value:,.0f}" for value in (rates["plain"], alone, rates["fused"])),
+                *(f"{value:,.0f}" for value in (of["plain"], alone, of["fused"])),
                 "-" if line["ray"] is None else f"{line['ray']:,.0f}",
-                *(f"{rates[way]:,.0f}" for way in ways),
-                line["chosen"],
-                f"{ours / rates['plain']:.1f}",
-                f"{long / rates['plain']:.1f}",
-                f"{ours / max(rates['plain'], rates['fused']):.2f}",
+                *(f"{of[way]:,.0f}" for way in ways),
+                " and ".join(dict.fromkeys(line["chosen"])),
+                f"{ours / of['plain']:.1f}",
+                f"{long / of['plain']:.1f}",
+                f"{ours / max(of['plain'], of['fused']):.2f}",
                 f"{arithmetic} / {traffic:.0%}",
-                f"{line['rates']['compiled']['begin']:.0f} s" if "compiled" in rates else "-",
+                f"{line['rates']['compiled']['begin']:.0f} s" if "compiled" in of else "-",
             ]
         )
     header = ["members", "(a) plain", "(a) fused", "(b) per core", "Ray Tune", *ways, "chosen", "x (a)", f"x (a), {LONG:,} steps"]
@@ -176,7 +177,7 @@ def main() -> None:
         print(json.dumps(found, indent=1))
         return
     tuned = network.tuned
-    chosen = next((line["chosen"] for line in found if line["members"] == tuned), "batched")
+    chosen = next((line["chosen"][0] for line in found if line["members"] == tuned), "batched")
     moved, trained = exploit(given.model, tuned, chosen)
     memory = {}
     for way in ways:

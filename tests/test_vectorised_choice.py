@@ -16,10 +16,11 @@ CPU = torch.device("cpu")
 class Fake:
     """Ways with a clock of their own."""
 
-    unrolled = 4
+    unrolled = property(lambda self: self.fused)
+    compiling = property(lambda self: 5.0 * self.fused)
 
     def __init__(self, monkeypatch, **seconds):
-        self.now, self.seconds, self.steps = 0.0, seconds, []
+        self.fused, self.now, self.seconds, self.steps = 4, 0.0, seconds, []
         monkeypatch.setattr(choice.time, "perf_counter", lambda: self.now)
 
     def __getattr__(self, way):
@@ -67,6 +68,17 @@ def test_on_a_gpu_whole_recordings_are_measured_and_few_steps_of_many_loops(monk
     Choice(ways, "auto", torch.device("cuda"), 1000).train(range(size), Steps(range(200)))
     assert ways.steps.count("looped") == loops
     assert ways.steps[: 3 * 16] == ["batched"] * 48
+
+
+@pytest.mark.parametrize(("left", "fused"), [(10_000, 4), (200, 2), (None, 2)])
+def test_many_steps_are_fused_if_much_is_left(monkeypatch, left, fused):
+    ways = Fake(monkeypatch, batched=1.0, looped=2.0, compiled=0.5)
+    chosen = Choice(ways, "auto", CPU, left)
+    for _ in range(4):
+        chosen.train(range(8), Steps(range(50)))
+        assert ways.fused in (fused, 4)
+    assert ways.fused == fused
+    assert "compiled" in ways.steps
 
 
 def test_stacks_of_another_size_are_measured_anew(monkeypatch):

@@ -376,7 +376,7 @@ def test_modules_are_checked(build, attributes, message):
 
 
 def test_a_compiler_that_fails_is_said_once_and_training_goes_on(monkeypatch, caplog):
-    monkeypatch.setattr(choice, "_COMPILING", -1.0)
+    monkeypatch.setattr(Ways, "compiling", -1.0)
     monkeypatch.setattr(choice, "_HOPELESS", float("inf"))
 
     def broken(*args, **kwargs):

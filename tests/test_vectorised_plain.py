@@ -196,7 +196,7 @@ def test_what_cannot_be_compiled_has_changed_nothing(monkeypatch):
         return run
 
     monkeypatch.setattr(torch, "compile", halfway)
-    monkeypatch.setattr(choice, "_COMPILING", -1.0)
+    monkeypatch.setattr(Ways, "compiling", -1.0)
     monkeypatch.setattr(choice, "_HOPELESS", float("inf"))
     build = BUILDS["summed"]
     with pytest.raises(CompilingFailed, match=r"^no$"):

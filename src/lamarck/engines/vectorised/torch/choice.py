@@ -31,10 +31,12 @@ _LOOPS = 512
 """Steps of all members together, in a measurement of loops on a GPU: there a step of one member takes about as long as one of all."""
 _TIMES = 2
 """Measurements of each way; the fastest counts, because whatever else the machine does only adds."""
-_COMPILING = 25.0
-"""Seconds that compiling takes, about."""
 _WORTH = 2.0
 """Compiling is tried if what is left would take so many times longer."""
+_WELL_WORTH = 25.0
+"""More steps are fused, which gains a tenth or so, if what is left would take so many times longer than to compile them."""
+_SHORTLY = 2
+"""Steps that are fused otherwise."""
 _HOPELESS = 3.0
 """Compiling makes batched training at most about this much faster; if loops are faster still, it is not tried."""
 
@@ -57,7 +59,8 @@ class Choice:
         if self._recorded:
             together = {name: Graphs(way) for name, way in together.items()}
         self._ways: Mapping[str, Way] = together | {"looped": ways.looped}
-        self._how, self._device, self._unrolled = how, device, ways.unrolled
+        self._how, self._device, self._compiled = how, device, ways
+        self._fused = False
         self._seconds: dict[tuple[str, int], list[float]] = {}
         self._spent, self._left = 0.0, steps
         self._broken = False
@@ -89,7 +92,7 @@ class Choice:
         """Steps of a measurement: of what is recorded, a whole recording."""
         if way == "looped":
             return _STEPS if self._device.type == "cpu" else max(1, min(_STEPS, _LOOPS // size))
-        return max(BLOCK if self._recorded else _STEPS, self._unrolled)
+        return max(BLOCK if self._recorded else _STEPS, self._compiled.unrolled)
 
     def _untried(self, way: str, size: int) -> bool:
         return len(self._seconds.get((way, size), ())) <= _TIMES  # the first one warms up
@@ -99,13 +102,21 @@ class Choice:
             if self._untried(way, size):
                 return way
         batched, looped = (min(self._seconds[way, size][1:]) for way in ("batched", "looped"))
-        worth = self._spent > _COMPILING if self._left is None else self._left * min(batched, looped) > _WORTH * _COMPILING
-        hopeful = not self._broken and batched < _HOPELESS * looped and steps >= self._unrolled
-        if worth and hopeful and self._untried("compiled", size):
+        hopeful = not self._broken and batched < _HOPELESS * looped
+        if hopeful and self._untried("compiled", size) and self._worth(min(batched, looped)) and steps >= self._compiled.unrolled:
             return "compiled"
         fastest = self.fastest(size)
         assert fastest is not None
         return fastest
+
+    def _worth(self, seconds: float) -> bool:
+        """Says whether compiling pays, if a step takes so many seconds without; the first time, how many steps are fused is decided, too."""
+        left = None if self._left is None else self._left * seconds
+        if not self._fused:
+            self._fused = True
+            if left is None or left < _WELL_WORTH * self._compiled.compiling:
+                self._compiled.fused = _SHORTLY
+        return (self._spent if left is None else left / _WORTH) > self._compiled.compiling
 
     def _timed(self, way: str, members: Members, plan: Plan, measured: bool) -> None:
         if measured:
@@ -116,7 +127,7 @@ class Choice:
             self._wait()
         seconds = time.perf_counter() - begin
         self._spent += seconds
-        if measured and (way != "compiled" or len(plan) % self._unrolled == 0):  # a remainder would be trained in another way
+        if measured and (way != "compiled" or len(plan) % self._compiled.unrolled == 0):  # a remainder would be trained in another way
             self._seconds.setdefault((way, len(members)), []).append(seconds / len(plan))
 
     def _tried(self, members: Members, plan: Plan, measured: bool) -> None:

@@ -77,11 +77,11 @@ def _tried(program: Program, members: Members, plan: Plan) -> tuple[set[str], se
     one = members.map(lambda tensor: tensor[0].clone())
     module = program.ordinary.hold(one.weights | one.fixed, _numbers(plan))
     module.train()
-    before = streams.standing(plan.keys.device)
+    batch, before = _batch(plan), streams.standing(plan.keys.device)
     with asked() as names, Living() as living, Aids(plan.keys[0, 0]):
         hparams = _told(program, plan, read)
         try:
-            said = program.loss(module, _batch(plan), hparams)
+            said = program.loss(module, batch, hparams)
         except LamarckError:
             raise
         except Exception as error:

@@ -157,11 +157,18 @@ class Ways:
         self._program, self._rule = program, rule
         self._compiled: Callable[..., None] | None = None
         self._ready: dict[tuple[int, int], bool] = {}
+        self.fused = 4
+        """The most steps in one compiled call. Fusing them spares launches and copies, and compiling takes as many times longer."""
 
     @property
     def unrolled(self) -> int:
-        """Steps in one compiled call. Fusing steps saves launches; compiling takes as many times longer."""
-        return 4 if len(self._program.trained) <= 8 and self._program.activations < _LONG else 1
+        """Steps in one compiled call."""
+        return self.fused if len(self._program.trained) <= 8 and self._program.activations < _LONG else 1
+
+    @property
+    def compiling(self) -> float:
+        """Seconds that compiling takes, about, as measured with two processes on two cores."""
+        return 4 + 0.6 * len(self._program.trained) * self.unrolled
 
     def batched(self, members: Members, plan: Plan) -> None:
         """All members at once, operation by operation."""
