@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -14,7 +15,12 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
-__all__ = ["begin", "die", "die_with_parent", "fork_server", "is_alive", "kill", "lead", "limit_threads", "new_process"]
+__all__ = ["begin", "die", "die_with_parent", "ended", "fork_server", "is_alive", "kill", "lead", "limit_threads", "new_process"]
+
+logger = logging.getLogger("lamarck")
+
+_GRACE = 10.0
+"""Seconds that a process may take to end when it is killed."""
 
 
 def fork_server(module: str, preload: Sequence[str] | None = None) -> BaseContext:
@@ -100,6 +106,19 @@ def kill(process: BaseProcess) -> None:
     with contextlib.suppress(OSError):  # it has not got so far as to lead one
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
+
+
+def ended(process: BaseProcess) -> bool:
+    """Ends another process, and waits for its end; one that hangs in a driver or a network's disk does not die, and is not waited for.
+
+    Returns:
+        Whether it has ended.
+    """
+    kill(process)
+    process.join(_GRACE)
+    if process.exitcode is None:
+        logger.warning("process %d cannot be killed: it hangs in a driver or on a disk. Nobody waits for it any more", process.pid)
+    return process.exitcode is not None
 
 
 def die_with_parent() -> None:

@@ -29,7 +29,7 @@ from lamarck.coordinator import Coordinator
 from lamarck.engines import _child as c
 from lamarck.engines._machine import cores
 from lamarck.engines._slot import Slot
-from lamarck.engines._start import begin, fork_server, kill, new_process
+from lamarck.engines._start import begin, ended, fork_server, new_process
 from lamarck.engines.engine import Train
 from lamarck.types import Failure, Report
 
@@ -311,8 +311,7 @@ class _Pool:
             return
         slot.hang_up()
         process.join(0 if kind == "timeout" else 5)
-        kill(process)  # and what it has started
-        process.join()
+        ended(process)  # and what it has started
         code = process.exitcode
         member = self.coordinator.release(id(slot))
         if member is not None:
@@ -341,9 +340,8 @@ class _Pool:
             if slot.process is not None:
                 if told:
                     slot.process.join(max(0.0, patience - time.monotonic()))
-                kill(slot.process)
-                slot.process.join()
-                slot.process.close()
+                if ended(slot.process):
+                    slot.process.close()
 
 
 @contextmanager
