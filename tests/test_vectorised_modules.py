@@ -147,6 +147,36 @@ def test_a_saved_row_loads_into_the_ordinary_module(name):
     equal(trainer.load(stacked([saved])), trainer.gather(state, np.array([1])))
 
 
+def wide(width=4, *more, dtype=torch.float64, optimizer="adam"):
+    return task(lambda: nn.Sequential(nn.Linear(8, width), nn.Linear(width, 3), *more).to(dtype), optimizer=optimizer)
+
+
+CHANGED = {
+    "wider": (lambda: wide(5), r"of '0\.weight' it has \(4, 8\) of torch\.float64, and the module \(5, 8\) of torch\.float64"),
+    "longer": (lambda: wide(4, nn.BatchNorm1d(3)), r"of '2\.weight' it has nothing of that name, and the module \(3,\)"),
+    "precision": (
+        lambda: Supervised(lambda: nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 3)), loss, train=data(), test=data()),
+        r"torch\.float64, and the module \(4, 8\) of torch\.float32",
+    ),
+    "optimizer": (lambda: wide(optimizer="sgd"), r"its optimizer remembers exp_avg, exp_avg_sq, and this one momentum_buffer"),
+    "shorter": (lambda: task(lambda: nn.Sequential(nn.Linear(8, 4))), r"it has '1\.bias', and the module does not"),
+}
+
+
+@pytest.mark.parametrize("name", list(CHANGED))
+def test_a_checkpoint_of_a_task_that_has_changed_is_refused_plainly(name):
+    trainer = wide()
+    saved = trainer.save(trainer.init(np.arange(MEMBERS)))
+    other, message = CHANGED[name]
+    with pytest.raises(lk.TrainingError, match=rf"the checkpoint is of another task, which has changed since it was saved: .*{message}"):
+        other().load(saved)
+
+
+def test_a_checkpoint_of_another_kind_of_task_is_refused_plainly():
+    with pytest.raises(lk.TrainingError, match=r"of '0\.weight' it has nothing of that name"):
+        wide().load({"agent": torch.zeros(3, 2)})
+
+
 def test_a_member_that_becomes_nan_leaves_the_others_as_they_are():
     trainer = task(MODULES["linear"], how="batched")
     good = trainer.fit(trainer.init(np.arange(MEMBERS)), intervals())

@@ -123,6 +123,7 @@ class Program:
         idle: What is trained in name, but never reached by a gradient: such weights stay what they are, as with `torch.optim`.
         constants: Hyperparameters that are no numbers, and the same for all members.
         attributes: Path of each attribute that a hyperparameter sets -> (that hyperparameter, what the module says itself).
+        shapes: Shape and type of everything that a member has, by name.
         chances: Those of them that are the probability of a dropout.
 
     Raises:
@@ -154,6 +155,8 @@ class Program:
         self.fixed = [name for name, weight in module.named_parameters() if not weight.requires_grad] + self.buffers
         if not self.trained:
             raise SettingsError("model: it has no parameter that requires a gradient")
+        tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+        self.shapes = {name: (tensors[name].shape, tensors[name].dtype) for name in (*self.trained, *self.fixed)}
         self.saved = list(module.state_dict())
         places = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
         first = {id(tensor): name for name, tensor in reversed([*module.named_parameters(), *module.named_buffers()])}

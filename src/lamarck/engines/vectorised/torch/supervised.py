@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lamarck._errors import SettingsError
+from lamarck._errors import SettingsError, TrainingError
 from lamarck.engines._machine import cores
 from lamarck.engines.vectorised.columns import Intervals, Scores
 from lamarck.engines.vectorised.task import VectorTask
@@ -211,11 +211,14 @@ class Supervised(VectorTask[Members]):
 
     def load(self, saved: Any) -> Members:
         """Puts a stack on the device; see `VectorTask.load`."""
-        tensors = self._on(saved["model"]) | self._on(saved["unsaved"])
+        parts = [saved.get(name, {}) for name in ("model", "unsaved", "optimizer")]
+        tensors, slots = parts[0] | parts[1], parts[2]
+        self._recognise(tensors, slots)
+        tensors = self._on(tensors)
         return Members(
             weights={name: tensors[name] for name in self.program.trained},
             fixed={name: tensors[name] for name in self.program.fixed},
-            slots={slot: self._on(part) for slot, part in saved["optimizer"].items()},
+            slots={slot: self._on(slots[slot]) for slot in self.rule.slots},
         )
 
     def expect(self, steps: int) -> None:
@@ -248,6 +251,22 @@ class Supervised(VectorTask[Members]):
         if not columns:
             return {}
         return dict(zip(columns, torch.stack([*columns.values()]).to(self.device, dtype).unbind(), strict=True))
+
+    def _recognise(self, tensors: Mapping[str, Tensor], slots: Mapping[str, Any]) -> None:
+        """Refuses what another module, or another optimizer, was saved as: a run that is gone on with has to be the same."""
+        changed = "the checkpoint is of another task, which has changed since it was saved"
+        for name, own in self.program.shapes.items():
+            there = tensors.get(name)
+            if there is None or (there.shape[1:], there.dtype) != own:
+                has = "nothing of that name" if there is None else f"{tuple(there.shape[1:])} of {there.dtype}"
+                raise TrainingError(f"{changed}: of {name!r} it has {has}, and the module {tuple(own[0])} of {own[1]}")
+        more = sorted(tensors.keys() - self.program.shapes.keys() - set(self.program.saved))
+        if more:
+            raise TrainingError(f"{changed}: it has {more[0]!r}, and the module does not")
+        if set(slots) != set(self.rule.slots):
+            raise TrainingError(
+                f"{changed}: its optimizer remembers {', '.join(sorted(slots)) or 'nothing'}, and this one {', '.join(sorted(self.rule.slots))}"
+            )
 
     def _sample(self) -> Any:
         if isinstance(self._batches, Loaded):
