@@ -86,6 +86,33 @@ def test_one_number_is_asked_of_all_samples_and_one_for_each_of_as_many_as_fit(r
     assert (max(seen[1:]) < SAMPLES) == (room == 200_000)
 
 
+def both(model, batch, hparams):
+    return {"determination": determination(model, batch, hparams), "error": squared(model, batch, hparams)}
+
+
+@pytest.mark.parametrize("room", [1000, 1 << 40])
+@pytest.mark.parametrize("how", ["batched", "looped"])
+def test_several_measures_are_a_value_and_metrics(how, room, monkeypatch):
+    monkeypatch.setattr(exam, "_ROOM", room)
+    trainer = task(both, how)
+    scores = trainer.evaluate(trainer.init(np.arange(MEMBERS)), told())
+    assert list(scores.metrics) == ["determination", "error"]
+    np.testing.assert_allclose(scores.values, expected(determination))
+    np.testing.assert_allclose(scores.metrics["determination"], scores.values)
+    np.testing.assert_allclose(scores.metrics["error"], expected(squared))
+
+
+def test_metrics_may_come_from_elsewhere_and_are_in_the_history():
+    def plain(model, batch, hparams):
+        return {"error": squared(model, batch, hparams), "numpy": float(np.square((model(batch[0]) - batch[1]).numpy()).mean())}
+
+    space = lk.Space(lr=lk.Float(1e-3, 1e-1, log=True))
+    engine = lk.Vectorised(processes=1)
+    history = lk.run(task(plain), space, population_size=4, interval=2, generations=2, mode="min", engine=engine)
+    assert history.best.metrics["numpy"] == pytest.approx(history.best.value)
+    assert history.best.metrics["error"] == history.best.value
+
+
 def test_no_more_is_allocated_than_there_is_room(monkeypatch):
     for measure, room in ((errors, 300_000), (errors, 5_000_000), (determination, 2_000_000)):
         monkeypatch.setattr(exam, "_ROOM", room)
@@ -125,7 +152,7 @@ def test_a_measure_that_makes_no_sense_of_a_part_is_asked_of_the_whole():
     np.testing.assert_allclose(judged(task(whole)), expected(squared), rtol=1e-12)
 
 
-@pytest.mark.parametrize("said", [None, "good", {"loss": 1.0}, True])
+@pytest.mark.parametrize("said", [None, "good", {}, {"loss": None}, True])
 def test_what_is_no_measure_is_said(said):
     with pytest.raises(lk.SettingsError, match=r"evaluate: it returned .*one number"):
         judged(task(lambda model, batch, hparams: said))

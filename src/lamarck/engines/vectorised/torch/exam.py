@@ -13,7 +13,7 @@ from torch import Tensor
 from lamarck.engines._machine import cores
 from lamarck.engines.vectorised.torch import streams
 from lamarck.engines.vectorised.torch.batch import evenly, mapped, tensors_in
-from lamarck.engines.vectorised.torch.judging import Judge
+from lamarck.engines.vectorised.torch.judging import Judge, parts
 from lamarck.engines.vectorised.torch.memory import free, peak
 from lamarck.engines.vectorised.torch.program import Tensors
 from lamarck.envs.noise import keys as derived
@@ -45,26 +45,34 @@ class Exam:
 
     @torch.no_grad()
     def __call__(self, tensors: Tensors, attributes: Tensors, hparams: Tensors, steps: Tensor, keys: Tensor) -> Tensor:
-        """Returns ``float64[n]``; arguments as for `Judge`."""
+        """Returns ``float64[n, k]``; arguments as for `Judge`."""
         if self._known is None:
             with streams.restored(keys.device):
                 self._known = self._tried(tensors, attributes, hparams, steps, keys)
         group, piece = self._cut(len(keys), *self._known)
-        values = torch.zeros(len(keys), dtype=torch.float64, device=keys.device)
+        values = list[Tensor]()
         for rows in starmap(slice, evenly(len(keys), group)):
             few, held, told = ({name: tensor[rows] for name, tensor in part.items()} for part in (tensors, attributes, hparams))
-            for places in starmap(slice, evenly(self._length, piece)):
-                said = self._judge(few, held, told, steps[rows], derived(keys[rows], 0, places.start), self._part(places))
-                values[rows] += said * ((places.stop - places.start) / self._length)
-        return values
+            pieces = [
+                self._judge(few, held, told, steps[rows], derived(keys[rows], 0, places.start), self._part(places))
+                * ((places.stop - places.start) / self._length)
+                for places in starmap(slice, evenly(self._length, piece))
+            ]
+            values.append(torch.stack(pieces).sum(0) if len(pieces) > 1 else pieces[0])
+        return torch.cat(values)
+
+    @property
+    def names(self) -> list[str]:
+        """What the k numbers are called, once members have been judged; empty for one without a name."""
+        return self._judge.names
 
     def _tried(self, tensors: Tensors, attributes: Tensors, hparams: Tensors, steps: Tensor, keys: Tensor) -> tuple[float, bool]:
         """Bytes for each sample of a member, and whether the measure says something of each sample, so that they can be judged apart."""
         for few in (min(_TRIAL, self._length), self._length):  # a measure of the whole need not make sense of a part
-            part = self._part(slice(0, few))
+            batch = self._part(slice(0, few))
             with suppress(Exception):  # the judge says what is wrong
-                said, taken = peak(partial(self._judge.first, tensors, attributes, hparams, steps, keys, part))
-                return taken / few, isinstance(said, Tensor) and said.ndim > 0 and len(said) == few
+                said, taken = peak(partial(self._judge.first, tensors, attributes, hparams, steps, keys, batch))
+                return taken / few, all(isinstance(part, Tensor) and part.ndim > 0 and len(part) == few for part in parts(said))
         return 1.0, False
 
     def _cut(self, members: int, each: float, apart: bool) -> tuple[int, int]:

@@ -13,10 +13,10 @@ from torch import Tensor
 from lamarck._errors import LamarckError, TrainingError
 from lamarck.engines.vectorised.torch import streams
 from lamarck.engines.vectorised.torch.aids import asked
-from lamarck.engines.vectorised.torch.program import STEP, Loss, Program, Tensors, one_or_more
+from lamarck.engines.vectorised.torch.program import STEP, Measure, Program, Tensors, one_or_more
 from lamarck.engines.vectorised.watched import Watched
 
-__all__ = ["Judge"]
+__all__ = ["Judge", "parts"]
 
 logger = logging.getLogger("lamarck")
 
@@ -27,17 +27,21 @@ class Judge:
 
     Args:
         program: What a member computes.
-        function: ``evaluate(model, batch, hparams)``: one number, or one for each sample.
+        function: ``evaluate(model, batch, hparams)``: one number, or one for each sample; or several of these by name.
         singly: Whether to ask one member after the other in any case.
+
+    Attributes:
+        names: What the numbers are called, once it has been asked; empty for one without a name.
     """
 
-    def __init__(self, program: Program, function: Loss, *, singly: bool) -> None:
+    def __init__(self, program: Program, function: Measure, *, singly: bool) -> None:
         self._program, self._function, self._singly = program, function, singly
         self._aided, self._strange, self._counts, self._tried = True, False, False, False
+        self.names: list[str] = []
 
     @torch.no_grad()
     def __call__(self, tensors: Tensors, attributes: Tensors, hparams: Tensors, steps: Tensor, keys: Tensor, batch: Any) -> Tensor:
-        """Returns ``float64[n]``: the mean of what is said of each member.
+        """Returns ``float64[n, k]``: the means of the k things that are said of each member.
 
         Args:
             tensors: ``[n, ...]``: weights, buffers, and all else that a module has.
@@ -55,14 +59,14 @@ class Judge:
             return torch.vmap(self._one, in_dims=(0, 0, 0, None), randomness="different")(tensors | attributes, hparams, keys, batch)
         with streams.restored(keys.device):
             said = [self._alone(row, tensors, attributes, self._program.told(_row(hparams, row)), keys, batch) for row in range(len(keys))]
-            return torch.stack([_mean(one) for one in said]).to(keys.device)
+            return torch.stack([_means(one) for one in said]).to(keys.device)
 
     def first(self, tensors: Tensors, attributes: Tensors, hparams: Tensors, steps: Tensor, keys: Tensor, batch: Any) -> Any:
         """Returns what the function itself says of the first member; arguments as for `__call__`. May draw from PyTorch's generators."""
         return self._alone(0, tensors, attributes, {**self._program.told(_row(hparams, 0)), STEP: steps[0]}, keys, batch)
 
     def _one(self, tensors: Tensors, hparams: Tensors, key: Tensor, batch: Any) -> Tensor:
-        return _mean(self._program.judged(self._function, tensors, batch, hparams, key))
+        return _means(self._program.judged(self._function, tensors, batch, hparams, key))
 
     def _alone(self, row: int, tensors: Tensors, attributes: Tensors, told: Mapping[str, Any], keys: Tensor, batch: Any) -> Any:
         own = _row(tensors, row)
@@ -77,11 +81,13 @@ class Judge:
         with streams.restored(keys.device), asked() as names:
             before, told = streams.standing(keys.device), Watched(self._program.told(_row(hparams, 0)), set(), {STEP: steps[0]})
             try:
-                _mean(self._alone(0, tensors, attributes, told, keys, batch))
+                first = self._alone(0, tensors, attributes, told, keys, batch)
+                _means(first)
             except LamarckError:
                 raise
             except Exception as error:
                 raise TrainingError(f"evaluate: it raised when it was first called, {type(error).__name__}: {error}") from error
+            self.names = [str(name) for name in first] if isinstance(first, Mapping) else []
             self._counts = STEP in told.named
             self._aided, self._strange = bool(names), not streams.same(before, streams.standing(keys.device))
             if not self._singly:
@@ -94,6 +100,19 @@ class Judge:
                 if self._singly:
                     logger.info("members are judged one after the other, because at once they cannot be: %s", reason)
         self._tried = True
+
+
+def parts(said: Any) -> list[Any]:
+    """Returns the things that are said of a member.
+
+    Args:
+        said: What the function of the user returned.
+    """
+    return list(said.values()) if isinstance(said, Mapping) and said else [said]
+
+
+def _means(said: Any) -> Tensor:
+    return torch.stack([_mean(part) for part in parts(said)])
 
 
 def _mean(said: Any) -> Tensor:

@@ -16,13 +16,17 @@ from lamarck.engines.vectorised.torch.aids import Aids
 from lamarck.engines.vectorised.torch.ordinary import Ordinary
 from lamarck.engines.vectorised.torch.streams import begun
 
-__all__ = ["STEP", "Attributes", "Loss", "Program", "Tensors", "averaged", "one_or_more"]
+__all__ = ["STEP", "Attributes", "Loss", "Measure", "Program", "Tensors", "averaged", "one_or_more"]
 
 Tensors = dict[str, Tensor]
 """Tensors by the names that a state_dict uses."""
 
 Loss = Callable[[nn.Module, Any, Mapping[str, Any]], Tensor]
 """loss(model, batch, hparams): a number, or one for each sample."""
+
+Said = Tensor | float
+Measure = Callable[[nn.Module, Any, Mapping[str, Any]], Said | Mapping[str, Said]]
+"""evaluate(model, batch, hparams): a number, or one for each sample; or several of these by name, the first of which is the value."""
 
 STEP = "step"
 """By this name the loss is told how many steps the member has behind it."""
@@ -55,7 +59,7 @@ class _Judged(nn.Module):
         """Whether there are recurrent layers that a device has kernels of its own for, which must not be used; `Aids` sees to that."""
         return self.recurrent and next(iter(self.model.parameters())).device.type != "cpu"
 
-    def forward(self, function: Loss, batch: Any, hparams: Mapping[str, Any], key: Tensor | None) -> tuple[Any, Tensors]:
+    def forward(self, function: Loss | Measure, batch: Any, hparams: Mapping[str, Any], key: Tensor | None) -> tuple[Any, Tensors]:
         # The other kernels of attention and of recurrent layers, or their gradients, have no batching rules, and would run member by member.
         recurrence = nullcontext() if self.in_parts or not self.recurrent else _without_onednn()
         with sdpa_kernel(SDPBackend.MATH), recurrence, nullcontext() if key is None else Aids(key, plain=self.in_parts):
@@ -239,7 +243,7 @@ class Program:
         """
         return {**hparams, **self.constants}
 
-    def judged(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors, key: Tensor) -> Any:
+    def judged(self, function: Measure, tensors: Tensors, batch: Any, hparams: Tensors, key: Tensor) -> Any:
         """Returns what a function says about one member; the module is in evaluation mode by then.
 
         Args:
@@ -251,7 +255,7 @@ class Program:
         """
         return self._called(function, tensors, batch, hparams, key)[0]
 
-    def _called(self, function: Loss, tensors: Tensors, batch: Any, hparams: Tensors, key: Tensor | None) -> tuple[Any, Tensors]:
+    def _called(self, function: Loss | Measure, tensors: Tensors, batch: Any, hparams: Tensors, key: Tensor | None) -> tuple[Any, Tensors]:
         replaced = {f"model.{name}": tensor for name, tensor in tensors.items()}
         called: tuple[Any, Tensors] = functional_call(self._judged, replaced, (function, batch, self.told(hparams), key))
         return called

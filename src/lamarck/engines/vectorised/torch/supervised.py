@@ -23,7 +23,7 @@ from lamarck.engines.vectorised.torch.memory import fitting
 from lamarck.engines.vectorised.torch.optimizers import Rule, rule
 from lamarck.engines.vectorised.torch.pace import CLIP, Pace
 from lamarck.engines.vectorised.torch.probe import probed
-from lamarck.engines.vectorised.torch.program import STEP, Attributes, Loss, Program
+from lamarck.engines.vectorised.torch.program import STEP, Attributes, Loss, Measure, Program
 from lamarck.engines.vectorised.torch.streams import restored
 from lamarck.engines.vectorised.torch.training import Members, Plan, Ways
 from lamarck.envs.noise import keys
@@ -53,7 +53,8 @@ class Supervised(VectorTask[Members]):
         test: Samples to judge members by: tensors, or a loader, which is read once and kept.
         evaluate: ``evaluate(model, batch, hparams)``: what members are judged by; by default the loss. It is given all samples of ``test`` in
             one batch. If it returns one number, that is the value; if one for each sample, their mean, and the samples may then come in
-            several batches, should they not fit in memory. The module is in evaluation mode.
+            several batches, should they not fit in memory. A dictionary says several things: members are judged by the first, and all are
+            kept as metrics. The module is in evaluation mode.
         optimizer: ``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"`` or ``"lion"``.
         optimizer_settings: What is not tuned and differs from the optimizer's defaults, e.g. ``{"momentum": 0.9, "nesterov": True}``.
         clip_grad_norm: The longest that the gradient of all of a member's weights together may be, as for
@@ -90,7 +91,7 @@ class Supervised(VectorTask[Members]):
         *,
         train: tuple[Tensor, ...] | Iterable[Any],
         test: tuple[Tensor, ...] | Iterable[Any],
-        evaluate: Loss | None = None,
+        evaluate: Measure | None = None,
         optimizer: str = "adamw",
         optimizer_settings: Mapping[str, float | bool] | None = None,
         clip_grad_norm: float | None = None,
@@ -188,7 +189,8 @@ class Supervised(VectorTask[Members]):
         tensors, hparams = state.weights | state.fixed, self._numbers(intervals, dtype)
         steps = torch.from_numpy(intervals.start + intervals.steps).to(self.device, dtype)
         seeds = torch.from_numpy(intervals.seeds).to(self.device)
-        return Scores(values=self.exam(tensors, self._attributes_of(intervals, dtype), hparams, steps, seeds).cpu().numpy())
+        said = self.exam(tensors, self._attributes_of(intervals, dtype), hparams, steps, seeds).cpu().numpy()
+        return Scores(values=said[:, 0], metrics=dict(zip(self.exam.names, said.T, strict=False)))
 
     def gather(self, state: Members, rows: NDArray[np.int64]) -> Members:
         """Copies rows on the device; see `VectorTask.gather`."""
