@@ -65,6 +65,19 @@ def test_import_and_a_run_in_memory_need_numpy_alone() -> None:
     assert "16 of 16 intervals" in done.stdout
 
 
+def test_everything_but_what_is_for_pytorch_can_be_imported_at_once() -> None:
+    told = """
+    torch = "mine"
+    from lamarck import *
+    from lamarck import __all__
+    assert len(__all__) > 50 and all(name in globals() for name in __all__)
+    print(torch, len(Space(lr=Float(0.1, 1))), sep="; ")
+    """
+    done = python(REFUSE_THIRD_PARTY, told, ONLY_NUMPY)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "mine; 1\n"
+
+
 def test_import_loads_nothing_that_trains_or_draws() -> None:
     """With everything installed, too: importing PyTorch takes seconds, which nobody should pay who does not train with it."""
     heavy = ["torch", "matplotlib", "sklearn", "scipy", "pandas", "polars", "fsspec", "safetensors", "blake3", "rich", "cyclopts"]

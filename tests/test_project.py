@@ -152,7 +152,7 @@ def test_pytorch_is_pinned_to_one_version() -> None:
 
 def explained() -> list[str]:
     """Dotted names of everything public: the package's names, and what the strategy packages list."""
-    names = [f"lamarck.{name}" for name in lamarck.__all__]
+    names = [f"lamarck.{name}" for name in ("__version__", *lamarck._HOME, *lamarck._MODULES)]
     for package in ("exploit", "explore"):
         names += [f"lamarck.{package}.{name}" for name in importlib.import_module(f"lamarck.{package}").__all__]
     return names

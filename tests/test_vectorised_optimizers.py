@@ -127,6 +127,37 @@ def test_two_halves_equal_the_whole(kind, how):
         torch.testing.assert_close(half.weights[name], weight, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("how", ["batched", "looped"])
+@pytest.mark.parametrize("kind", ["sgd", "rmsprop"])
+def test_without_a_momentum_nothing_is_kept_of_a_step(kind, how):
+    """So that what comes later is that of PyTorch, if the momentum is tuned and goes away or comes back."""
+    x, y = data(torch.float64)
+    task = Supervised(network(torch.float64), loss, train=(x, y), test=(x, y), optimizer=kind, batch_size=BATCH, how=how)
+    momenta = [[0.0, 0.9, 0.0], [0.9, 0.0, 0.0], [0.5, 0.5, 0.0]]
+    state, rates = task.init(np.array([5, 6, 7])), np.array([0.01, 0.02, 0.03])
+    for part, momentum in enumerate(momenta):
+        state = task.fit(state, intervals({"lr": rates, "momentum": np.array(momentum)}, start=4 * part, steps=4))
+    for member in range(MEMBERS):
+        torch.manual_seed(5 + member)
+        model = network(torch.float64)()
+        weights = dict(model.named_parameters())
+        optimizer = reference(kind, weights.values(), {"lr": float(rates[member])})
+        for part, momentum in enumerate(momenta):
+            optimizer.param_groups[0]["momentum"] = momentum[member]
+            chosen = task._batches.indices(np.full(MEMBERS, 4 * part), np.arange(MEMBERS) + 10, 4)
+            for rows in chosen[:, member]:
+                optimizer.zero_grad()
+                loss(model, (x[rows], y[rows]), {}).backward()
+                optimizer.step()
+                for weight in weights.values():  # PyTorch's RMSprop expects that it is there, should the momentum come back
+                    if optimizer.state[weight].get("momentum_buffer") is None:
+                        optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        for name, weight in weights.items():
+            torch.testing.assert_close(state.weights[name][member], weight.detach(), rtol=1e-10, atol=1e-10)
+            kept = optimizer.state[weight]["momentum_buffer"]
+            torch.testing.assert_close(state.slots["momentum_buffer"][name][member], kept.detach(), rtol=1e-10, atol=1e-10)
+
+
 def test_every_optimizer_has_a_learning_rate_and_a_weight_decay():
     for kind in RULES.values():
         assert kind.hyperparameters()[:2] == ["lr", "weight_decay"]

@@ -6,6 +6,8 @@
     history = lk.run(train, space, population_size=8, interval=500, steps=10_000)
 
 Importing this needs NumPy and nothing else. A name is loaded when it is first asked for, so nobody waits for what is not used.
+``from lamarck import *`` loads everything that needs no more than that; it leaves out `lamarck.Supervised` and `lamarck.torch`, which are for
+PyTorch, and the second of which would hide PyTorch itself.
 """
 
 from __future__ import annotations
@@ -40,9 +42,9 @@ if typing.TYPE_CHECKING:
     from lamarck.cohort import Cohort
     from lamarck.engines.processes import Processes
     from lamarck.engines.vectorised import Intervals, Scores, Vectorised, VectorTask
-    from lamarck.engines.vectorised.torch import Supervised
+    from lamarck.engines.vectorised.torch import Supervised as Supervised
     from lamarck.history import Copy, History
-    from lamarck.integrations import torch
+    from lamarck.integrations import torch as torch
     from lamarck.journal import Journal
     from lamarck.pbt import PBT
     from lamarck.population import Member, Population, Record
@@ -99,7 +101,6 @@ __all__ = [
     "SpaceError",
     "StaleReport",
     "StrategyError",
-    "Supervised",
     "TrainingError",
     "VectorTask",
     "Vectorised",
@@ -115,7 +116,6 @@ __all__ = [
     "replay",
     "resume",
     "run",
-    "torch",
     "worker",
 ]
 
@@ -165,4 +165,4 @@ def __getattr__(name: str) -> typing.Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOME, *_MODULES})

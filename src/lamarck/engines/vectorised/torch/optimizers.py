@@ -108,11 +108,16 @@ class SGD(Rule):
         if self.nesterov and not self.momentum and "momentum" not in tuned:
             raise SettingsError("optimizer_settings: nesterov=True needs a momentum: set it beside, or tune it")
 
+    def scalars(self, hparams: Columns, count: Tensor) -> dict[str, Tensor]:
+        """Returns whether steps are kept."""
+        return {"kept": _kept(hparams, count)}
+
     def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
         """See `Rule.update`."""
         gradient = torch.addcmul(gradient, weight, by["weight_decay"])
-        kept = slots["momentum_buffer"].mul_(by["momentum"]).add_(gradient)
-        step = gradient.addcmul_(kept, by["momentum"]) if self.nesterov else kept
+        step = _carried(slots["momentum_buffer"], gradient, by)
+        if self.nesterov:
+            step = gradient.addcmul_(step, by["momentum"])
         weight.addcmul_(step, by["lr"], value=-1)
 
     def native(self, weights: Sequence[nn.Parameter], numbers: Mapping[str, float]) -> torch.optim.Optimizer:
@@ -145,15 +150,15 @@ class RMSprop(Rule):
     momentum: float = 0.0
 
     def scalars(self, hparams: Columns, count: Tensor) -> dict[str, Tensor]:
-        """Returns the share of the mean square that is new."""
-        return {"rest": (1 - hparams["alpha"]).expand_as(count)}
+        """Returns the share of the mean square that is new, and whether steps are kept."""
+        return {"rest": (1 - hparams["alpha"]).expand_as(count), "kept": _kept(hparams, count)}
 
     def update(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
         """See `Rule.update`."""
         gradient = torch.addcmul(gradient, weight, by["weight_decay"])
         square = slots["square_avg"].mul_(by["alpha"]).addcmul_(gradient * by["rest"], gradient)
-        kept = slots["momentum_buffer"].mul_(by["momentum"]).addcdiv_(gradient, square.sqrt().add_(by["eps"]))
-        weight.addcmul_(kept, by["lr"], value=-1)
+        step = _carried(slots["momentum_buffer"], gradient.div_(square.sqrt().add_(by["eps"])), by)
+        weight.addcmul_(step, by["lr"], value=-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +261,18 @@ class Lion(Rule):
 def _left(hparams: Columns, count: Tensor) -> Tensor:
     """What decoupled decay leaves of a weight in a step."""
     return (1 - hparams["lr"] * hparams["weight_decay"]).expand_as(count)
+
+
+def _kept(hparams: Columns, count: Tensor) -> Tensor:
+    """1 for members with a momentum; 0 for the others, of whose steps nothing is kept, as in `torch.optim`."""
+    return (hparams["momentum"] > 0).to(count.dtype).expand_as(count)
+
+
+def _carried(buffer: Tensor, step: Tensor, by: Columns) -> Tensor:
+    """Returns a step with the momentum of those before it, and keeps it."""
+    moved = torch.addcmul(step, buffer, by["momentum"])
+    buffer.lerp_(moved, by["kept"])
+    return moved
 
 
 def _with_betas(numbers: Mapping[str, float]) -> dict[str, Any]:
