@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +17,19 @@ settings.register_profile("lamarck", deadline=None, suppress_health_check=[Healt
 settings.load_profile("lamarck")
 
 
+def pytest_configure(config):
+    """Lets all processes of a session share what JAX has compiled, in a folder that only this session sees.
+
+    With a largest size, which nothing here comes near, each file is written and read under a lock.
+    """
+    if hasattr(config, "workerinput"):
+        return  # a process of pytest-xdist: the first one has set it
+    folder = tempfile.mkdtemp(prefix="lamarck-compiled-")
+    config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
+    least = dict.fromkeys(("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"), "0")
+    os.environ.update({"JAX_COMPILATION_CACHE_DIR": folder, "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30)} | least)
+
+
 @pytest.fixture(autouse=True)
 def _in_tmp(tmp_path, monkeypatch):
     """Runs each test, doctests included, in a folder of its own.
@@ -23,10 +38,22 @@ def _in_tmp(tmp_path, monkeypatch):
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
     yield
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
+
+
+@pytest.fixture
+def six_gpus(tmp_path, monkeypatch):
+    """Lets this machine show six GPUs."""
+    from lamarck.engines import gpus
+
+    for number in range(6):
+        (tmp_path / f"nvidia{number}").touch()
+    monkeypatch.setattr(gpus, "_DEVICES", tmp_path)
+    return tmp_path
 
 
 def browser() -> str | None:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -169,14 +170,19 @@ def test_mistakes_are_said_in_plain_words(tmp_path, capsys, arguments, said):
     assert not (tmp_path / "train.db").exists()
 
 
-def test_when_every_member_fails_the_users_own_traceback_is_shown(capsys):
-    assert main(["run", "train.py:broken", "-n", "2", "--interval", "5", "--generations", "2", "--max-failures", "0"]) == 1
-    out, err = capsys.readouterr()
-    assert out == ""
+def test_when_every_member_fails_the_users_own_traceback_is_shown_once():
+    arguments = ["run", "train.py:broken", "-n", "2", "--interval", "5", "--generations", "2", "--max-failures", "0"]
+    done = subprocess.run([sys.executable, "-m", "lamarck", *arguments], check=False, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (1, "")
+    err = done.stderr
     assert "in broken\n    nobody_defined_this" in err
     assert "NameError: name 'nobody_defined_this' is not defined" in err
     assert f"{os.sep}lamarck{os.sep}engines" not in err
-    assert err.splitlines()[-1].startswith("lamarck: every member failed for good")
+    assert err.count("nobody_defined_this\n") == 1
+    assert err.splitlines()[-1] == (
+        "lamarck: every member failed for good, after 4 failed attempts: each had 1 at the same interval, and 1 more from other weights. "
+        "The last was member 1, generation 0: NameError: name 'nobody_defined_this' is not defined"
+    )
 
 
 def test_when_training_fails_before_the_first_interval_the_users_own_traceback_is_shown(capsys):

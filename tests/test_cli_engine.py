@@ -147,7 +147,7 @@ def test_killed_with_workers_and_resumed_with_others_it_decides_as_one_process(t
     assert main(["verify", "train.db"]) == 0
 
 
-def test_gpus_and_threads_reach_the_workers_of_a_module(tmp_path):
+def test_gpus_and_threads_reach_the_workers_of_a_module(tmp_path, six_gpus):
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "job.py").write_text(TRAIN)
     options = ["--gpus", "3,5", "--threads", "1", "--csv", "job.csv"]
@@ -167,7 +167,7 @@ def test_a_run_that_fails_in_workers_shows_the_users_traceback_and_is_lost(capfd
     assert "nobody_defined_this" in lk.open_run("broken.db").failures[0].message
 
 
-def test_resume_uses_the_workers_and_files_of_the_run_unless_told_otherwise(monkeypatch):
+def test_resume_uses_the_workers_and_files_of_the_run_unless_told_otherwise(monkeypatch, six_gpus):
     used = []
 
     def called(self, train, coordinator):

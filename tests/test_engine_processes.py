@@ -169,7 +169,7 @@ def test_settings(wrong):
         Processes(**wrong)
 
 
-def test_each_worker_has_its_device_and_its_share_of_threads():
+def test_each_worker_has_its_device_and_its_share_of_threads(six_gpus):
     seen = []
 
     def watch(event, population):

@@ -121,6 +121,16 @@ def test_a_damaged_checkpoint_is_reported_and_the_next_interval_taken():
     assert isinstance(script.heard[2], Report)
 
 
+def test_a_failure_is_one_line():
+    def train(worker):
+        worker.track(x=np.zeros(1))
+        for _ in worker:
+            raise ValueError("\n  no such data\nand much more")
+
+    with pytest.raises(lk.PopulationLost, match=r"after 2 failed attempts.*: ValueError: no such data$"):
+        lk.run(train, lk.Space(h=lk.Float(0.1, 1.0)), population_size=1, interval=1, generations=1, max_failures=0)
+
+
 def test_a_stale_report_is_dropped_and_the_weights_with_it(caplog):
     store = Counting()
     store.put(3, 0, {"x": np.array([42.0])})

@@ -12,6 +12,7 @@ import lamarck as lk
 from lamarck.engines.vectorised.torch import Supervised
 from lamarck.engines.vectorised.torch.optimizers import RULES
 from lamarck.engines.vectorised.torch.pace import Pace, clipped
+from lamarck.engines.vectorised.torch.training import Ways
 
 MEMBERS, STEPS = 3, 30
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
@@ -97,7 +98,8 @@ def test_clipping_and_a_schedule_are_those_of_pytorch(how, optimizer, dtype):
 
 
 @pytest.mark.parametrize("how", WAYS)
-def test_each_member_may_clip_where_it_wants_and_anneal_by_the_step(how):
+def test_each_member_may_clip_where_it_wants_and_anneal_by_the_step(how, monkeypatch):
+    monkeypatch.setattr(Ways, "unrolled", 2)  # half as much to compile
     told = intervals(clip_grad_norm=LENGTHS)
     trainer = task(loss=annealed, optimizer="adamw", schedule=warm_up_and_cosine, how=how)
     state = trained(trainer, told)

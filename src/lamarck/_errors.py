@@ -46,6 +46,7 @@ __all__ = [
     "StaleReport",
     "StrategyError",
     "TrainingError",
+    "first_line",
     "require",
 ]
 
@@ -120,6 +121,16 @@ class RunMissing(ServiceError):
 
 class MissingExtra(LamarckError, ImportError):
     """An optional dependency is not installed."""
+
+
+def first_line(error: BaseException) -> str:
+    r"""Returns the first line of what an error says, which is enough for a message of ours.
+
+    Example:
+        >>> first_line(RuntimeError("no\nmore"))
+        'no'
+    """
+    return next(iter(str(error).strip().splitlines()), "")
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:

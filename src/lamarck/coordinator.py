@@ -15,7 +15,7 @@ from typing import Any, final
 
 from lamarck import codec
 from lamarck._checks import one_line
-from lamarck._errors import JournalError, StaleReport
+from lamarck._errors import JournalError, PopulationLost, StaleReport
 from lamarck.checkpoints import Checkpoints
 from lamarck.follow import Machine, machine_of
 from lamarck.history import History
@@ -165,6 +165,15 @@ class Coordinator:
     def history(self) -> History:
         """Returns all that has happened."""
         return History.of(self._memory if self.journal is None else events_of(self.journal, self.run))
+
+    def lost(self) -> PopulationLost:
+        """Returns what an engine raises when every member has failed for good: how often it was tried, and what happened last."""
+        failures, tries = self.history().failures, self.population.settings.max_failures + 1
+        last = failures[-1]
+        return PopulationLost(
+            f"every member failed for good, after {len(failures)} failed attempts: each had {tries} at the same interval, and {tries} more "
+            f"from other weights. The last was member {last.member}, generation {last.generation}: {one_line(last.message or last.kind)}"
+        )
 
     @contextmanager
     def batch(self) -> Iterator[list[Callable[[], object]]]:
@@ -376,9 +385,9 @@ def log(event: Event) -> None:
             logger.info("member %d, generation %d: value %g at step %d", report.member, report.generation, report.value, report.step)
         case Failed():
             failure = event.failure
-            logger.warning(
-                "member %d, generation %d failed (%s): %s", failure.member, failure.generation, failure.kind, one_line(failure.message)
-            )
+            level = logging.INFO if failure.kind == "error" else logging.WARNING  # the first error has been shown by whoever met it
+            where, said = (failure.member, failure.generation, failure.kind), one_line(failure.message)
+            logger.log(level, "member %d, generation %d failed (%s): %s", *where, said)
         case Retired():
             logger.warning("member %d retired: %s", event.member, one_line(event.reason))
         case Ended():

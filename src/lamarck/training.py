@@ -12,7 +12,16 @@ from typing import Any, SupportsIndex, final
 
 import numpy as np
 
-from lamarck._errors import CheckpointDamaged, CheckpointMissing, LamarckError, ReportError, SettingsError, StaleReport, TrainingError
+from lamarck._errors import (
+    CheckpointDamaged,
+    CheckpointMissing,
+    LamarckError,
+    ReportError,
+    SettingsError,
+    StaleReport,
+    TrainingError,
+    first_line,
+)
 from lamarck.checkpoints import Checkpoints, MemoryCheckpoints
 from lamarck.tracking import Tracked, tracked
 from lamarck.types import Failure, Interval, Report
@@ -288,7 +297,8 @@ def raised(interval: Interval, error: Exception) -> Failure:
         interval: The interval.
         error: What it raised.
     """
-    return Failure(member=interval.member, generation=interval.generation, kind="error", message=f"{type(error).__name__}: {error}"[:500])
+    message = f"{type(error).__name__}: {first_line(error)}"[:500]
+    return Failure(member=interval.member, generation=interval.generation, kind="error", message=message)
 
 
 def seed_everything(seed: int) -> None:

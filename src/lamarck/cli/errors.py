@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from lamarck._errors import LamarckError, TrainingError
+from lamarck._errors import LamarckError, PopulationLost, TrainingError
 
 __all__ = ["own_traceback", "plain_warnings", "show"]
 
@@ -29,7 +29,7 @@ def show(error: LamarckError) -> int:
         The exit status: 1 if the user's code failed, 2 if something was asked for that cannot be.
     """
     cause = error.__cause__
-    if isinstance(error, TrainingError) and cause is not None:
+    if isinstance(error, TrainingError) and cause is not None and not isinstance(error, PopulationLost):  # that of a lost one is in the log
         print(own_traceback(cause), end="", file=sys.stderr)
         print(f"lamarck: {error}", file=sys.stderr)
         return 1

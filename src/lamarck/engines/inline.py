@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from lamarck._errors import PopulationLost
 from lamarck.engines.engine import Train
 from lamarck.training import Worker, attempt, raised, seed_everything
 
@@ -43,4 +42,4 @@ def inline(train: Train, coordinator: Coordinator) -> None:
                 logger.warning("member %d failed; later failures are only counted", worker.current.member, exc_info=error)
             coordinator.exchange("inline", raised(worker.current, error), claim=False)
     if coordinator.population.ended == "lost":
-        raise PopulationLost("every member failed for good; the first failure is the cause given here") from first
+        raise coordinator.lost() from first

@@ -23,7 +23,7 @@ from multiprocessing.context import BaseContext
 from typing import Any, final
 
 from lamarck import _errors, codec
-from lamarck._errors import PopulationLost, ReportError, SettingsError, StaleReport, TrainingError
+from lamarck._errors import ReportError, SettingsError, StaleReport, TrainingError
 from lamarck.checkpoints import MemoryCheckpoints, open_checkpoints
 from lamarck.coordinator import Coordinator
 from lamarck.engines import _child as c
@@ -31,6 +31,7 @@ from lamarck.engines._machine import cores
 from lamarck.engines._slot import Slot
 from lamarck.engines._start import begin, ended, fork_server, new_process
 from lamarck.engines.engine import Train
+from lamarck.engines.gpus import check_gpus
 from lamarck.types import Failure, Report
 
 __all__ = ["Processes", "shared"]
@@ -90,21 +91,23 @@ class Processes:
         """Trains until the run is over.
 
         Raises:
-            SettingsError: If the training function cannot be sent to another process.
+            SettingsError: If the training function cannot be sent to another process, or a GPU is not there.
             TrainingError: If it breaks its contract.
             PopulationLost: If every member failed for good.
             KeyboardInterrupt: On Ctrl-C, after the intervals in progress have been reported; on a second one at once.
         """
         if coordinator.over:
             return
+        check_gpus(self.gpus)
         with shared(coordinator) as location:
             slots = self._slots(train, location, coordinator)
             _Pool(slots, coordinator, self.time_limit, fork_server("lamarck.engines._child", self.preload)).run()
         if coordinator.population.ended == "lost":
-            raise PopulationLost("every member failed for good; the log shows the first failure")
+            raise coordinator.lost()
 
     def check(self, train: Train) -> None:
-        """Raises `SettingsError` if a training function cannot be sent to another process."""
+        """Raises `SettingsError` if a training function cannot be sent to another process, or a GPU is not there."""
+        check_gpus(self.gpus)
         _pickled(train)
 
     def environments(self, members: int) -> list[dict[str, str]]:

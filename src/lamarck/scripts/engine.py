@@ -17,10 +17,11 @@ from typing import final
 from urllib.parse import quote, urlencode
 
 from lamarck import codec
-from lamarck._errors import PopulationLost, SettingsError, StaleReport, TrainingError, require
+from lamarck._errors import SettingsError, StaleReport, TrainingError, require
 from lamarck._http import Connection
 from lamarck.coordinator import Coordinator
 from lamarck.engines import Train
+from lamarck.engines.gpus import check_gpus
 from lamarck.engines.processes import Processes, shared
 from lamarck.server.run import Run
 from lamarck.server.service import Service
@@ -81,11 +82,13 @@ class Scripts:
             coordinator: The run.
 
         Raises:
+            SettingsError: If a GPU is not there.
             TrainingError: If the script cannot be started, or ends again and again without a report.
             PopulationLost: If every member failed for good.
         """
         if coordinator.over:
             return
+        check_gpus(self.places.gpus)
         # Scripts themselves import this package, and do without what serves them.
         from lamarck.server.app import app
         from lamarck.server.serve import background
@@ -104,7 +107,7 @@ class Scripts:
             finally:
                 service.close()
         if coordinator.population.ended == "lost":
-            raise PopulationLost("every member failed for good; what the scripts said about it is above")
+            raise coordinator.lost()
 
     def _watch(self, environments: Sequence[Mapping[str, str]], run: Run, connection: Connection) -> None:
         """Keeps a script running in each place until the run is over, and speaks for those that have died."""

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from lamarck._errors import PopulationLost, SettingsError
+from lamarck._errors import SettingsError
 from lamarck.checkpoints.rows import row_name
 from lamarck.coordinator import Coordinator
 from lamarck.engines.engine import Named, Train
@@ -142,8 +142,7 @@ class _Run:
                 self._go_back(max(interval.generation for interval in intervals))
                 messages = ()
         if self.coordinator.population.ended == "lost":
-            cause = "the log shows why" if self.first is None else f"the first failure: {_told(self.first)}"
-            raise PopulationLost(f"every member failed for good; {cause}") from self.first
+            raise self.coordinator.lost() from self.first
 
     def _exchanged(self, messages: Sequence[Report | Failure]) -> list[Interval]:
         """Says what came of the last turn, then takes everybody's next interval: apart, so that a strategy's fault costs no report."""

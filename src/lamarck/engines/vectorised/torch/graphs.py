@@ -17,6 +17,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from lamarck._errors import first_line
 from lamarck.engines.vectorised.torch.batch import mapped, tensors_in
 from lamarck.engines.vectorised.torch.data import stretches
 from lamarck.engines.vectorised.torch.training import CompilingFailed, Members, Plan, Way
@@ -81,7 +82,7 @@ class Graphs:
             except CompilingFailed:
                 raise
             except Exception as error:
-                logger.warning("training is not recorded as a CUDA graph, because that failed (%s); it goes on without", _first_line(error))
+                logger.warning("training is not recorded as a CUDA graph, because that failed (%s); it goes on without", first_line(error))
                 tape = None
             if tape is None:
                 self._never.add(kind)
@@ -154,10 +155,6 @@ def _seconds(work: Callable[[], None]) -> float:
 def _aside(tensor: Tensor) -> Tensor:
     """A copy in the memory of the CPU, as there may be no room for another one beside the stack."""
     return tensor.detach().to("cpu", copy=True)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0]
 
 
 def _copied(to: Iterable[Tensor], source: Iterable[Tensor]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lamarck._errors import LamarckError, TrainingError
+from lamarck._errors import LamarckError, TrainingError, first_line
 from lamarck.engines.vectorised.torch import streams
 from lamarck.engines.vectorised.torch.aids import asked
 from lamarck.engines.vectorised.torch.program import STEP, Measure, Program, Tensors, one_or_more
@@ -96,7 +96,7 @@ class Judge:
                     said = hparams | ({STEP: steps[:2]} if self._counts else {})
                     torch.vmap(self._one, in_dims=(0, 0, 0, None), randomness="different")(tensors | attributes, said, keys[:2], batch)
                 except Exception as error:
-                    self._singly, reason = True, str(error).split("\n", 1)[0]
+                    self._singly, reason = True, first_line(error)
                 if self._singly:
                     logger.info("members are judged one after the other, because at once they cannot be: %s", reason)
         self._tried = True

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lamarck._errors import LamarckError, SettingsError, TrainingError
+from lamarck._errors import LamarckError, SettingsError, TrainingError, first_line
 from lamarck.engines.vectorised.torch import streams
 from lamarck.engines.vectorised.torch.aids import Aids, asked
 from lamarck.engines.vectorised.torch.layers import opened
@@ -226,4 +226,4 @@ def _reason(error: Exception) -> str:
         )
     if "inplace" in text or "in-place" in text:
         return "it writes into a new tensor in place; build the tensor by torch.cat, torch.stack or torch.where"
-    return f"{type(error).__name__}: {shorten(text.splitlines()[0] if text else '', 200)}"
+    return f"{type(error).__name__}: {shorten(first_line(error), 200)}"

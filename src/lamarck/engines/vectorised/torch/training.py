@@ -10,6 +10,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from lamarck._errors import first_line
 from lamarck.engines.vectorised.torch.batch import evenly, tensors_in
 from lamarck.engines.vectorised.torch.optimizers import Rule
 from lamarck.engines.vectorised.torch.pace import CLIP, clipped
@@ -229,7 +230,7 @@ class Ways:
             self._run(members.map(Tensor.clone), plan)
         except Exception as error:
             if not self._ready:
-                raise CompilingFailed(str(error).split("\n", 1)[0]) from error
+                raise CompilingFailed(first_line(error)) from error
             self._ready[key] = False
         else:
             self._ready[key] = True
