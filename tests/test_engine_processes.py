@@ -208,7 +208,7 @@ def train(worker):
 
 if __name__ == "__main__":
     seen = lambda event, population: print(type(event).__name__, flush=True)
-    engine = Processes(workers=2, time_limit=2)
+    engine = Processes(workers=2, time_limit=4)
     lk.run(train, SPACE, population_size=4, interval=3, generations=20, engine=engine, journal="run.db", observers=[seen])
 """
 
@@ -273,7 +273,7 @@ def test_ctrl_z_stops_the_workers_too_and_does_not_count_against_their_time():
     while any(state(pid) != "T" for pid in (process.pid, *workers)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert {state(pid) for pid in (process.pid, *workers)} == {"T"}
-    time.sleep(2.5)  # longer than the time limit
+    time.sleep(4.5)  # longer than the time limit
     os.killpg(process.pid, signal.SIGCONT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
