@@ -169,13 +169,14 @@ class _Moments(Rule):
     eps: float = 1e-8
 
     def scalars(self, hparams: Columns, count: Tensor) -> dict[str, Tensor]:
-        """Returns the step size and the factor of the second moment's root, both corrected for the zeros that the moments began with.
+        """Returns the step size, and what is added to the root, both corrected for the zeros that the moments began with.
 
         Besides, the shares of the moments that are new, and what the weights decay to.
         """
+        root = (1 - hparams["beta2"] ** count) ** 0.5
         return {
-            "size": hparams["lr"] / (1 - hparams["beta1"] ** count),
-            "root": (1 - hparams["beta2"] ** count) ** -0.5,
+            "size": hparams["lr"] * root / (1 - hparams["beta1"] ** count),
+            "least": hparams["eps"] * root,
             "first": (1 - hparams["beta1"]).expand_as(count),
             "second": (1 - hparams["beta2"]).expand_as(count),
             "left": _left(hparams, count),
@@ -183,9 +184,9 @@ class _Moments(Rule):
 
     def _moved(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
         first = slots["exp_avg"].lerp_(gradient, by["first"])
-        second = slots["exp_avg_sq"].mul_(by["beta2"]).addcmul_(gradient * by["second"], gradient)
-        below = torch.addcmul(by["eps"], second.sqrt(), by["root"])
-        weight.addcdiv_(first * by["size"], below, value=-1)
+        second = slots["exp_avg_sq"].mul_(by["beta2"]).add_(gradient.square().mul_(by["second"]))
+        below = second.sqrt().add_(by["least"])
+        weight.sub_(below.reciprocal_().mul_(first).mul_(by["size"]))
 
 
 @final
