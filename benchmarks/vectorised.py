@@ -84,7 +84,7 @@ def exploit(network: str, members: int, how: str) -> tuple[list[float], list[flo
         fleet.place(groups, lambda name: name)
         fleet.fit(groups)
         took, trained = [], []
-        for generation in range(1, 6):
+        for generation in range(1, 10):
             for stack, group in groups.items():
                 fleet.name(stack, [f"kept-{interval.member}" for interval in group])
             groups = fleet.grouped(told(generation, donors))

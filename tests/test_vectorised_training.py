@@ -62,11 +62,3 @@ def test_a_tile_is_what_a_core_keeps_close():
     assert ways.tile(small) == 24
     program.activations = 6 << 17
     assert ways.tile(small) == 6
-
-
-def test_steps_that_take_long_are_not_fused():
-    program = Program(lambda: nn.Linear(100, 100), squared, {})
-    ways = Ways(program, rule("adamw", {}))
-    assert ways.unrolled == 4
-    program.activations = 1 << 20
-    assert ways.unrolled == 1

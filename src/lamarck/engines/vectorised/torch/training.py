@@ -28,8 +28,6 @@ as fast as all of them step by step, which fetches everything from memory in eve
 times as fast as eight."""
 _FUSED = 0.5
 """Of the activations, the share that is written down at all; the rest is used up where it is computed."""
-_LONG = 1 << 20
-"""Bytes of activations from which on a step of one member takes so long that nothing is gained by starting several at once."""
 
 _SIZES = 2
 """Sizes of batches that are compiled for at most, the largest that are seen: the last batch of an epoch is often smaller, and not worth it."""
@@ -164,7 +162,7 @@ class Ways:
     @property
     def unrolled(self) -> int:
         """Steps in one compiled call."""
-        return self.fused if len(self._program.trained) <= 8 and self._program.activations < _LONG else 1
+        return self.fused if len(self._program.trained) <= 8 else 1
 
     @property
     def compiling(self) -> float:
