@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 from hypothesis import HealthCheck, settings
 
+collect_ignore = ["tests/pretend.py", "tests/device_side.py"]  # for a process of their own: they change what PyTorch takes for a device
 os.environ.setdefault("KERAS_BACKEND", "torch")  # its own default is one that nothing else here needs
 
 settings.register_profile("lamarck", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -180,8 +180,8 @@ def test_when_every_member_fails_the_users_own_traceback_is_shown_once():
     assert f"{os.sep}lamarck{os.sep}engines" not in err
     assert err.count("nobody_defined_this\n") == 1
     assert err.splitlines()[-1] == (
-        "lamarck: every member failed for good, after 4 failed attempts: each had 1 at the same interval, and 1 more from other weights. "
-        "The last was member 1, generation 0: NameError: name 'nobody_defined_this' is not defined"
+        "lamarck: every member failed for good, after 4 failed attempts; the last was member 1: generation 0 failed 2 times, the last time: "
+        "NameError: name 'nobody_defined_this' is not defined"
     )
 
 

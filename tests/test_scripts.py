@@ -255,7 +255,7 @@ def test_a_script_of_which_nothing_comes_ends_the_run_with_its_status():
 
 def test_a_script_that_always_fails_loses_its_population():
     command = script(FAILS_ONCE.replace("if interval.key == (1, 1) and not os.path.exists(marker):", "if True:"))
-    with pytest.raises(lk.PopulationLost, match="after 2 failed attempts.* The last was member 0, generation 0: ValueError: a bad day"):
+    with pytest.raises(lk.PopulationLost, match="after 2 failed attempts; the last was member 0: .* ValueError: a bad day"):
         lk.run(train, SPACE, population_size=1, interval=3, generations=3, max_failures=0, engine=Scripts(command=command))
 
 

@@ -219,6 +219,9 @@ def test_an_interval_is_given_back_when_a_worker_leaves():
     assert lk.open_run("s.db", name="a").failures == ()
 
 
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", r"ignore:os\.fork\(\) was called:RuntimeWarning"
+)  # of threads; this child only leaves
 def test_a_fork_of_a_worker_that_ends_gives_nothing_back():
     with served("s.db") as (service, url):
         create(url)

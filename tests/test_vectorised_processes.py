@@ -131,7 +131,7 @@ def test_a_process_that_dies_without_a_journal(every, tmp_path, unbroken):
 
 @pytest.mark.parametrize("verb", ["init", "evaluate", "save"])
 def test_a_process_that_always_dies_ends_the_run_with_the_reason(verb, tmp_path):
-    with pytest.raises(lk.PopulationLost, match="first failure: a process with a part of the population died: killed by SIGKILL"):
+    with pytest.raises(lk.PopulationLost, match="the last time: a process with a part of the population died: killed by SIGKILL"):
         lk.run(Mortal(tmp_path, verb, 1, times=10**6), SPACE, engine=lk.Vectorised(processes=2), **settings(max_failures=0))
 
 

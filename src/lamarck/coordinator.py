@@ -168,12 +168,10 @@ class Coordinator:
 
     def lost(self) -> PopulationLost:
         """Returns what an engine raises when every member has failed for good: how often it was tried, and what happened last."""
-        failures, tries = self.history().failures, self.population.settings.max_failures + 1
-        last = failures[-1]
-        return PopulationLost(
-            f"every member failed for good, after {len(failures)} failed attempts: each had {tries} at the same interval, and {tries} more "
-            f"from other weights. The last was member {last.member}, generation {last.generation}: {one_line(last.message or last.kind)}"
-        )
+        history = self.history()
+        tries = f", after {len(history.failures)} failed attempts" if history.failures else ""
+        last = [f"; the last was member {member}: {one_line(reason)}" for member, reason in history.retired.items()][-1:]
+        return PopulationLost(f"every member failed for good{tries}{''.join(last)}")
 
     @contextmanager
     def batch(self) -> Iterator[list[Callable[[], object]]]:
