@@ -35,6 +35,8 @@ INTERVAL = 100
 SECONDS = 10.0
 """What would take longer than about this is measured with fewer steps, at least `LEAST`."""
 LEAST = 20
+TURN = 0.5
+"""Seconds of intervals that are measured together, at least about."""
 WAYS = ("batched", "compiled", "looped")
 
 
@@ -162,8 +164,9 @@ def _serve(pipe: Connection) -> None:
             made[how](4 if DEVICE == "cpu" else INTERVAL)  # in which steps are recorded
             finished()
         elif kind == "run":
-            how, steps = arguments
-            made[how](steps)
+            how, steps, times = arguments
+            for _ in range(times):
+                made[how](steps)
             finished()
         else:
             asked: dict[str, Callable[..., Any]] = {"roof": _roof, "memory": _memory, "chosen": _chosen}
@@ -198,25 +201,26 @@ class Workers:
 def rates(workers: Workers, network: str, members: int, hows: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:
     """Members x steps per second of all processes together, by the clock and by processor time, and the seconds before the first step.
 
-    All ways take turns, so that whatever the machine does besides meets each of them.
+    All ways take turns, so that whatever the machine does besides meets each of them; a turn is at least half a second of intervals.
     """
-    asked: dict[str, tuple[int, int, int, float]] = {}
+    asked: dict[str, tuple[int, int, int, int, float]] = {}
     for how in hows:
         number = 1 if how == "plain" or members < 2 * CORES else CORES
         share = min(members // number, 16) if how in ("plain", "fused") else members // number  # loops cost the same for each member
         begin = max(seconds for _, seconds, _ in workers(number, "make", network, share, how))
-        seconds = max(seconds for _, seconds, _ in workers(number, "run", how, 8))
-        asked[how] = number, share, max(LEAST, min(INTERVAL, int(8 * SECONDS / max(seconds, 1e-6)))) // 4 * 4, begin
+        each = max(seconds for _, seconds, _ in workers(number, "run", how, 8, 1)) / 8
+        steps = max(LEAST, min(INTERVAL, int(SECONDS / each))) // 4 * 4
+        asked[how] = number, share, steps, max(1, round(TURN / (each * steps))), begin
     times: dict[str, list[list[tuple[Any, float, float]]]] = {how: [] for how in hows}
     for _ in range(rounds):
-        for how, (number, _, steps, _) in asked.items():
-            times[how].append(workers(number, "run", how, steps))
+        for how, (number, _, steps, turn, _) in asked.items():
+            times[how].append(workers(number, "run", how, steps, turn))
     return {
         how: {
-            "rate": statistics.median(number * share * steps / max(seconds for _, seconds, _ in each) for each in times[how]),
-            "rate by processor time": statistics.median(sum(share * steps / spent for _, _, spent in each) for each in times[how]),
+            "rate": statistics.median(number * share * steps * turn / max(seconds for _, seconds, _ in each) for each in times[how]),
+            "rate by processor time": statistics.median(sum(share * steps * turn / spent for _, _, spent in each) for each in times[how]),
             "begin": begin,
             "steps": steps,
         }
-        for how, (number, share, steps, begin) in asked.items()
+        for how, (number, share, steps, turn, begin) in asked.items()
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -66,13 +67,16 @@ class Fleet:
             asked[stack] = [
                 (_rows(t for t, _ in pairs), other, self._hosts[other]("take", _rows(s for _, s in pairs))) for other, pairs in wanted.items()
             ]
+        layouts = {stack: self._layout(stack, group, stored) for stack, group in groups.items()}  # while those who are asked look
         gone: dict[int, Gone] = {}
         brought = {stack: [(rows, self._answered(other, answer, gone)) for rows, other, answer in parts] for stack, parts in asked.items()}
         if gone:
             return [], gone
-        layouts = {stack: self._layout(stack, group, brought[stack], stored) for stack, group in groups.items()}
         self._forget(groups)
-        answers = {stack: self._hosts[stack]("arrange", layout) for stack, layout in layouts.items()}
+        answers = {
+            stack: self._hosts[stack]("arrange", replace(layout, brought=[*layout.brought, *brought[stack]]))
+            for stack, layout in layouts.items()
+        }
         for stack, answer in answers.items():
             self._answered(stack, answer, gone)
         for stack, group in groups.items():
@@ -139,11 +143,13 @@ class Fleet:
                 ]
         return stored, failures
 
-    def _layout(self, stack: int, group: Group, brought: list[tuple[Any, Saved]], stored: Mapping[str, Any]) -> Layout:
+    def _layout(self, stack: int, group: Group, stored: Mapping[str, Any]) -> Layout:
+        """Says where the rows come from, but for those that other stacks have."""
         copies = np.full(len(group), -1, dtype=np.int64)
         fresh: list[int] = []
         single: list[tuple[int, Any]] = []
         parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        brought: list[tuple[Any, Saved]] = []
         for row, interval in enumerate(group):
             there = None if interval.restore is None else self._where.get(interval.restore)
             if interval.restore is None:

@@ -19,8 +19,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from selectors import EVENT_READ, DefaultSelector
 from typing import Any, final
 
 from lamarck._errors import LamarckError, SettingsError, TrainingError
@@ -98,7 +99,7 @@ class _Process:
         self._ours, self._theirs = ours, theirs
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
-        self._heard = False
+        self._heard, self._heeded = False, DefaultSelector()
         self._asked: deque[_Pending] = deque()
 
     def stack(self, number: int) -> Host:
@@ -131,6 +132,7 @@ class _Process:
             kill(self._process)
             self._process.join()
             self._process.close()
+        self._heeded.close()
         self._pipe = self._process = None
 
     def _running(self) -> Connection:
@@ -142,16 +144,18 @@ class _Process:
             begin(process)
             theirs.close()
             self._pipe, self._process, self._heard = ours, process, False  # not before: what a Ctrl-C kept from starting cannot be ended
+            self._heeded = DefaultSelector()
+            for end in (ours, process.sentinel):
+                self._heeded.register(end, EVENT_READ)
         return self._pipe
 
     def _answer(self, wanted: _Pending) -> Any:
         """Reads answers, which come in the order of the questions, until the wanted one is there."""
         while not wanted.answers:
             assert self._pipe is not None
-            assert self._process is not None
             try:
                 # The end of the pipe alone may not show: children of a dead process hold it open.
-                if self._pipe not in wait([self._pipe, self._process.sentinel]):
+                if self._pipe not in [key.fileobj for key, _ in self._heeded.select()]:
                     raise EOFError
                 answer = self._pipe.recv()
             except (EOFError, OSError):

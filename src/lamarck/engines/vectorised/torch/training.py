@@ -288,9 +288,10 @@ class Ways:
         optimizer = self._native(member, trained, plan, row)
         longest = float(plan.numbers[CLIP][row]) if CLIP in plan.numbers else None
         mask = None if plan.mask is None else plan.mask[row]
+        chosen = None if plan.chosen is None or plan.shared else plan.chosen[:, row].long().unbind()
         begun(plan.keys[0, row])  # for noise that nobody has drawn when it was looked for
         for step in range(len(plan)):
-            batch = plan.batch(step) if plan.shared else self._own(plan, step, row)
+            batch = plan.batch(step) if chosen is None else tuple(samples[chosen[step]] for samples in plan.samples)
             if program.counts:
                 hparams[STEP] = plan.steps[step, row]
             if program.aided or program.strange:
@@ -305,11 +306,6 @@ class Ways:
             for weight in trained:
                 weight.grad = None
         program.ordinary.release(held, program.buffers)
-
-    @staticmethod
-    def _own(plan: Plan, step: int, row: int) -> tuple[Tensor, ...]:
-        assert plan.chosen is not None  # what a loader yields is for all
-        return tuple(samples[plan.chosen[step, row]] for samples in plan.samples)
 
     def _native(self, member: Members, trained: list[nn.Parameter], plan: Plan, row: int) -> Callable[[int], object]:
         """Returns what takes a step of one member: PyTorch's own optimizer on our slots where it has one."""
