@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["evenly", "mapped", "tensors_in"]
+__all__ = ["alike", "evenly", "mapped", "tensors_in"]
 
 
 def evenly(length: int, most: int) -> Iterator[tuple[int, int]]:
@@ -44,3 +44,8 @@ def tensors_in(batch: Any) -> list[Tensor]:
 
     mapped(keep, batch)
     return found
+
+
+def alike(batches: Iterable[Any]) -> bool:
+    """Says whether all batches have the same shapes; the last one of an epoch may be smaller."""
+    return len({tuple(tensor.shape for tensor in tensors_in(batch)) for batch in batches}) <= 1

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lamarck._errors import first_line
-from lamarck.engines.vectorised.torch.batch import mapped, tensors_in
+from lamarck.engines.vectorised.torch.batch import alike, mapped, tensors_in
 from lamarck.engines.vectorised.torch.data import stretches
 from lamarck.engines.vectorised.torch.training import CompilingFailed, Members, Plan, Way
 
@@ -62,7 +62,7 @@ class Graphs:
         """Trains all steps of a plan, in place. What is no whole block of batches of one shape is not recorded."""
         for start, stop in stretches(len(plan), BLOCK):
             part = plan.part(start, stop)
-            tape = self._tape(members, part) if stop - start == BLOCK and _alike(part.batches) else None
+            tape = self._tape(members, part) if stop - start == BLOCK and alike(part.batches) else None
             if tape is None:
                 self._way(members, part)
             else:
@@ -160,11 +160,6 @@ def _aside(tensor: Tensor) -> Tensor:
 def _copied(to: Iterable[Tensor], source: Iterable[Tensor]) -> None:
     for target, tensor in zip(to, source, strict=True):
         target.copy_(tensor)
-
-
-def _alike(batches: tuple[Any, ...]) -> bool:
-    """Says whether all batches have the same shapes; the last one of an epoch may be smaller."""
-    return len({tuple(tensor.shape for tensor in tensors_in(batch)) for batch in batches}) <= 1
 
 
 def _told(plan: Plan) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lamarck._errors import first_line
-from lamarck.engines.vectorised.torch.batch import evenly, tensors_in
+from lamarck.engines.vectorised.torch.batch import alike, evenly, tensors_in
 from lamarck.engines.vectorised.torch.optimizers import Rule
 from lamarck.engines.vectorised.torch.pace import CLIP, clipped
 from lamarck.engines.vectorised.torch.program import STEP, Program, Tensors, averaged
@@ -336,8 +336,7 @@ class Ways:
 
 def _size(batches: Sequence[Any]) -> int:
     """How many numbers are in batches that a loader yielded; -1 if their shapes differ."""
-    shapes = {tuple(tensor.shape for tensor in tensors_in(batch)) for batch in batches}
-    return sum(tensor.numel() for tensor in tensors_in(batches)) if len(shapes) <= 1 else -1
+    return sum(tensor.numel() for tensor in tensors_in(batches)) if alike(batches) else -1
 
 
 def _own(method: Any) -> Callable[..., None]:
