@@ -29,8 +29,9 @@ SPACE = lk.Space(lr=lk.Float(0.1, 1.0), wd=lk.Float(1e-6, 1e-2, log=True))
 
 def story(client, stop=None):
     """Trains a file that holds its own story: the hyperparameters of each interval, in order."""
-    Path("fresh.json").write_text("[]")
-    client.start_from("fresh.json")
+    mine = f"mine-{threading.get_ident()}-{os.getpid()}.json"
+    Path(mine).write_text("[]")
+    client.start_from(mine)
     told = []
     while not client.over and (stop is None or len(told) < stop):
         if client.should_exploit():
@@ -38,7 +39,6 @@ def story(client, stop=None):
             client.explore()
             told = json.loads(Path(client.parameters_path()).read_text())
         told.append(client.hyperparameters())
-        mine = f"mine-{threading.get_ident()}-{os.getpid()}.json"
         Path(mine).write_text(json.dumps(told))
         client.save(mine, sum(h["lr"] for h in told))
         Path(mine).write_text("nobody must ever see this")

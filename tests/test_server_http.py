@@ -249,6 +249,67 @@ def test_heartbeats_keep_a_slow_worker_its_lease():
         remote.leave()
 
 
+def left_by_an_error(url):
+    """As in a notebook: the traceback is kept, and with it the worker."""
+    with pytest.raises(ZeroDivisionError) as error:
+        for _ in lk.connect(url, run="a", worker="broken"):
+            _ = 1 / 0
+    return error
+
+
+def left_by_a_break(url):
+    worker = lk.connect(url, run="a", worker="broken")
+    for _ in worker:
+        break
+    return worker
+
+
+def in_a_thread_that_ends(url):
+    remote = Remote(url, run="a", worker="broken")
+    thread = threading.Thread(target=remote, args=(None,))
+    thread.start()
+    thread.join()
+    return remote
+
+
+@pytest.mark.parametrize("abandoned", [left_by_an_error, left_by_a_break, in_a_thread_that_ends])
+def test_an_interval_that_nobody_trains_any_more_is_handed_on_although_its_process_lives(abandoned):
+    with served("s.db", lease=0.5) as (service, url):
+        create(url, population_size=1)
+        held = abandoned(url)
+        assert service.run("a").lease_of("broken") is not None
+        remote = Remote(url, run="a", worker="other", patience=20)
+        interval = remote(None)
+        assert interval.key == (0, 0)
+        assert service.run("a").lease_of("broken") is None
+        remote.leave()
+        del held
+
+
+def test_a_loop_that_was_left_goes_on_where_it_was():
+    with served("s.db", lease=0.5) as (service, url):
+        create(url, population_size=1, generations=2)
+        worker = lk.connect(url, run="a")
+        worker.track(x=np.zeros(1))
+        first = iter(worker)
+        assert next(first).key == (0, 0)
+        second = iter(worker)
+        interval = next(second)
+        first.close()  # says nothing of the interval that the second loop trains by now
+        time.sleep(1.5)
+        assert service.run("a").leases == 1
+        assert interval.key == (0, 0)
+        interval.report(1.0)
+        assert [interval.key for interval in train_on(second)] == [(0, 1)]
+        assert worker.over
+
+
+def train_on(intervals):
+    for interval in intervals:
+        yield interval
+        interval.report(1.0)
+
+
 def test_a_page_of_events_costs_no_more_than_it_holds():
     with served("s.db") as (service, url):
         create(url)

@@ -2,7 +2,8 @@
 
     train(lk.connect("https://host:8765", run="cifar"))
 
-A background thread says every few seconds that the worker is still there. If the server goes away for a while, the worker goes on training and
+A background thread says every few seconds that the worker is still there, for as long as somebody trains: not when the training loop was left
+by an error, or its thread has ended, while the process lives on, as that of a notebook does. If the server goes away for a while, the worker goes on training and
 then waits for it; what it reports is counted once, however often it has to be said.
 """
 
@@ -70,7 +71,7 @@ def connect(
     remote = Remote(url, run=run, token=token, worker=worker, ca=ca, patience=patience)
     atexit.register(remote.leave_at_exit)
     seed_everything(remote.seed)
-    return Worker(remote, remote.checkpoints)
+    return Worker(remote, remote.checkpoints, left=remote.unattended)
 
 
 def work(train: Callable[[Worker], object], remote: Remote) -> None:
@@ -86,7 +87,7 @@ def work(train: Callable[[Worker], object], remote: Remote) -> None:
     """
     try:
         while True:  # once, and once more after each failure
-            worker = Worker(remote, remote.checkpoints)
+            worker = Worker(remote, remote.checkpoints, left=remote.unattended)
             seed_everything(remote.seed)
             error = attempt(train, worker)
             if error is None:
@@ -184,6 +185,10 @@ class Remote:
             self._connection.ask("POST", f"{self._path}/exchange?{urlencode(query)}", codec.encode(failure))
         self._holds(None, None)
 
+    def unattended(self) -> None:
+        """Says no longer that the interval is wanted; unless it is reported all the same, the server hands it on when its lease ends."""
+        self._heart.lease = None
+
     def leave(self) -> None:
         """Gives the interval back, if there is one, so that somebody else can train it at once."""
         lease = self._lease
@@ -211,7 +216,8 @@ class Remote:
             self.leave()
 
     def _holds(self, lease: str | None, interval: Interval | None) -> None:
-        self._lease, self._current, self._heart.lease = lease, interval, lease
+        self._lease, self._current = lease, interval
+        self._heart.owner, self._heart.lease = threading.current_thread(), lease
 
 
 @final
@@ -220,6 +226,7 @@ class _Heart:
 
     def __init__(self, connection: Connection, path: str, worker: str, pause: float) -> None:
         self.lease: str | None = None
+        self.owner = threading.current_thread()
         self._connection, self._path, self._worker, self._pause = connection, path, worker, pause
         self._connection.patience = pause
         self._over = threading.Event()
@@ -238,6 +245,10 @@ class _Heart:
         while not self._over.wait(self._pause):
             lease = self.lease
             if lease is None or lease == lost:
+                continue
+            if not (self.owner.is_alive() or self.owner is threading.main_thread()):  # the end of the main thread is that of the process
+                lost = lease
+                logger.warning("the thread that trained this interval has ended without a word; another worker will get it")
                 continue
             if lease == refused:  # and still held: there was no report on its way that had settled it
                 lost = lease  # the report will be told the same, and the training loop cannot be stopped before

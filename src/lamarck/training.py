@@ -112,6 +112,7 @@ class Worker:
     Args:
         transport: How to reach whoever decides.
         checkpoints: Where weights are kept.
+        left: Is called when the loop over the intervals is left, by an error or otherwise, before the run is over.
 
     Example:
         A training function for a single number; `lamarck.run` calls it with a worker.
@@ -129,8 +130,8 @@ class Worker:
         True
     """
 
-    def __init__(self, transport: Transport, checkpoints: Checkpoints) -> None:
-        self._transport, self._checkpoints = transport, checkpoints
+    def __init__(self, transport: Transport, checkpoints: Checkpoints, *, left: Callable[[], object] = lambda: None) -> None:
+        self._transport, self._checkpoints, self._left = transport, checkpoints, left
         self._tracked: dict[str, Tracked] = {}
         self._fresh: Callable[[int], object] | None = None
         self._begun = False
@@ -169,10 +170,15 @@ class Worker:
             self._begun = True
             self._origin.put(0, 0, self._state())
         while self._next is not None:
-            self.current = self._next
-            if self._restored(self.current):
-                active = ActiveInterval(self.current, self._finish, self._save)
-                yield active
+            current = self.current = self._next
+            if self._restored(current):
+                active = ActiveInterval(current, self._finish, self._save)
+                try:
+                    yield active
+                except GeneratorExit:
+                    if self.current is current:  # and not another loop's, which goes on
+                        self._left()
+                    raise
                 if not active.reported:
                     raise TrainingError(
                         f"member {active.member} ended generation {active.generation} without a report; call interval.report(value) in the loop"

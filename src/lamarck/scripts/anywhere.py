@@ -86,4 +86,4 @@ def worker(
             strategies=strategies,
         )
     )
-    return Worker(place.transport, place.checkpoints)
+    return Worker(place.transport, place.checkpoints, left=place.left)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, final
@@ -32,10 +32,12 @@ class Place:
     Args:
         transport: Takes what the script says, and brings back its next interval.
         checkpoints: Where weights are.
+        left: Says that the script has left its loop before the run was over; see `lamarck.training.Worker`.
     """
 
     transport: Transport
     checkpoints: Checkpoints
+    left: Callable[[], object] = lambda: None
 
 
 @final
@@ -115,7 +117,7 @@ def _served(url: str, run: str, token: str | None) -> Place:
     atexit.register(remote.leave_at_exit)
     _end_in_order()
     seed_everything(remote.seed)
-    return Place(remote, remote.checkpoints)
+    return Place(remote, remote.checkpoints, remote.unattended)
 
 
 def _end_in_order() -> None:
