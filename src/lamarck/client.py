@@ -3,8 +3,8 @@
     train(lk.connect("https://host:8765", run="cifar"))
 
 A background thread says every few seconds that the worker is still there, for as long as somebody trains: not when the training loop was left
-by an error, or its thread has ended, while the process lives on, as that of a notebook does. If the server goes away for a while, the worker goes on training and
-then waits for it; what it reports is counted once, however often it has to be said.
+by an error, or its thread has ended, while the process lives on, as that of a notebook does. If the server goes away for a while, the worker
+goes on training and then waits for it; what it reports is counted once, however often it has to be said.
 """
 
 from __future__ import annotations
