@@ -69,6 +69,10 @@ def names(machine):
         ({"generations": 61}, ["many_generations"]),
         ({"size": 2, "generations": 200}, ["few_members", "many_generations"]),
         ({"size": 2, "generations": 200, "exploit": exploit.Never()}, []),
+        ({"generations": 200, "exploit": exploit.MultiFrequency()}, []),
+        ({"size": 15, "generations": 199, "exploit": exploit.MultiFrequency()}, ["small_sub_populations", "long_period"]),
+        ({"size": 8, "generations": 20, "exploit": exploit.MultiFrequency(periods=(1, 5))}, []),
+        ({"size": 8, "generations": 20, "exploit": exploit.MultiFrequency(periods=(6, 1))}, ["long_period"]),
     ],
 )
 def test_sizes(settings, expected):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from lamarck import explore as explores
-from lamarck.exploit import Never
+from lamarck.exploit import MultiFrequency, Never
 from lamarck.guards.finding import Finding
 from lamarck.pbt import PBT
 from lamarck.space import Float, Int
@@ -38,7 +38,7 @@ def check_settings(pbt: PBT) -> tuple[Finding, ...]:
         ...     print(finding.name, finding.severity)
         many_generations warning
     """
-    return () if isinstance(pbt.exploit, Never) else (*_sizes(pbt), *_ranges(pbt))
+    return () if isinstance(pbt.exploit, Never) else (*_sizes(pbt), *_frequencies(pbt), *_ranges(pbt))
 
 
 def reach(generations: int, log_step: float) -> float:
@@ -68,14 +68,15 @@ def _sizes(pbt: PBT) -> Iterator[Finding]:
                 f"and luck decides which. Give population_size={_SMALL} or more; 20 to 40 gain reliably. Workers can be fewer than members."
             ),
         )
-    if generations > _MANY:
+    if generations > _MANY and not isinstance(pbt.exploit, MultiFrequency):  # which is what to do about it
         yield Finding(
             name="many_generations",
             severity="warning",
             text=(
                 f"{generations} generations judge members after only {interval} {'step' if interval == 1 else 'steps'} each, which rewards "
                 "what helps at once, such as a low learning rate, over what helps in the end (greediness). Aim at 15 to 30: "
-                f"interval={math.ceil(steps / 25)} for the same {steps} steps."
+                f"interval={math.ceil(steps / 25)} for the same {steps} steps. Or let sub-populations decide at several frequencies: "
+                "exploit=MultiFrequency()."
             ),
         )
     if generations < _FEW:
@@ -86,6 +87,31 @@ def _sizes(pbt: PBT) -> Iterator[Finding]:
                 f"{generations} {'generation is' if generations == 1 else 'generations are'} too few for a schedule to form: the run is a "
                 "random search with a little copying. Aim at 15 to "
                 + (f"30: interval={steps // 20} for the same {steps} steps." if steps >= 20 else "30, and train longer.")
+            ),
+        )
+
+
+def _frequencies(pbt: PBT) -> Iterator[Finding]:
+    if not isinstance(pbt.exploit, MultiFrequency):
+        return
+    periods, size, generations = pbt.exploit.periods, pbt.settings.population_size, pbt.settings.generations
+    if size < 4 * len(periods):
+        yield Finding(
+            name="small_sub_populations",
+            severity="warning",
+            text=(
+                f"{size} members in {len(periods)} sub-populations are fewer than four each, too few for winners, migrants and losers. Give "
+                f"population_size={4 * len(periods)} or more, or fewer periods: MultiFrequency(periods=(1, 5))."
+            ),
+        )
+    if generations < 4 * max(periods):
+        yield Finding(
+            name="long_period",
+            severity="warning",
+            text=(
+                f"A sub-population that evolves every {max(periods)} generations does so {(generations - 1) // max(periods)} times in "
+                f"{generations} and learns next to nothing. Give periods of at most {max(1, generations // 4)}, or shorter intervals: "
+                f"generations={4 * max(periods)} for the same steps."
             ),
         )
 
