@@ -12,7 +12,7 @@ from lamarck._errors import ReportError
 from lamarck._quick import quick
 from lamarck.population import Record
 from lamarck.schedule import Piece, Schedule
-from lamarck.space import Space
+from lamarck.space import Space, widened
 from lamarck.types import Assigned, Damaged, Ended, Event, Failed, Failure, Interval, Key, Reported, Retired, Settings, Started
 
 __all__ = ["Copy", "History"]
@@ -94,7 +94,11 @@ class History:
                 case Assigned():
                     standing[event.interval.member] = event.interval
                 case Reported():
-                    interval = standing.pop(event.report.member)
+                    interval = standing.pop(event.report.member, None)
+                    if interval is None or interval.generation != event.report.generation:
+                        raise ReportError(
+                            f"the journal reports member {event.report.member}, generation {event.report.generation}, which was not assigned"
+                        )
                     records.append(Record.of(event.report, interval, started.settings))
                     if interval.copied and interval.parent is not None:
                         copies.append(
@@ -130,8 +134,11 @@ class History:
 
     @cached_property
     def space(self) -> Space:
-        """What was tuned. Constraints that are Python functions are not in a journal, and cannot be asked."""
-        return Space.from_dict(self.started.space)
+        """What was tuned, with ranges that hold every value of the run: a run can be resumed with others than it began with.
+
+        Constraints that are Python functions are not in a journal, and cannot be asked.
+        """
+        return widened(Space.from_dict(self.started.space), (record.hparams for record in self.records))
 
     @cached_property
     def _by_key(self) -> dict[Key, Record]:

@@ -24,7 +24,7 @@ from lamarck.observers.progress import clock_text, counted
 from lamarck.plots.data import values as values_of
 from lamarck.plots.data import window
 from lamarck.population import Member, Population, Record
-from lamarck.space import Constant, Float, Int, Space
+from lamarck.space import Constant, Float, Int
 from lamarck.types import Failure
 
 __all__ = ["EXAMPLES", "show"]
@@ -67,7 +67,7 @@ def show(
     Works while the run is going on.
     """
     history, population = read(journal, name)
-    space = Space.from_dict(history.started.space)
+    space = history.space
     names = [name for name in space if not isinstance(space[name], Constant)]
     out = console()
     for part in _parts(history, population, journal, names, out.width, len(population) if everybody else _MOST):
@@ -204,7 +204,7 @@ def _course(history: History, width: int) -> Iterator[RenderableType]:
     corners = values_of(history).best
     steps = np.linspace(corners[0, 0], corners[-1, 0], _COURSE)
     best = corners[np.searchsorted(corners[:, 0], steps, side="right") - 1, 1]
-    line, space = history.lineage(), Space.from_dict(history.started.space)
+    line, space = history.lineage(), history.space
     low, high = sorted((float(best[0]), float(best[-1])))
     rows: list[tuple[str, Text, str]] = [("best so far", _bars(best.tolist(), low, high, width=_COURSE), f"{best[0]:.4g} to {best[-1]:.4g}")]
     for name in space:

@@ -28,7 +28,6 @@ from lamarck.history import History
 from lamarck.journal import open_journal
 from lamarck.population import Population
 from lamarck.runs import load, open_run, run
-from lamarck.space import Space
 from lamarck.types import Event, Reported, Settings
 
 if TYPE_CHECKING:
@@ -277,7 +276,7 @@ def render(result: DigitsResult) -> str:
 
 def _names(history: History) -> tuple[str, ...]:
     """In the order of the space; that of a configuration says nothing."""
-    return Space.from_dict(history.started.space).names
+    return history.space.names
 
 
 def _interval(sample: NDArray[np.float64], sign: str = "") -> str:

@@ -11,7 +11,7 @@ from lamarck._errors import MissingExtra
 from lamarck.history import History
 from lamarck.plots.figures import overview
 from lamarck.population import Record
-from lamarck.space import Constant, Space
+from lamarck.space import Constant
 
 __all__ = ["html"]
 
@@ -60,7 +60,7 @@ def _table(history: History) -> str:
     """The newest report of each member, best first."""
     newest = {record.member: record for record in history.records}
     ranked = sorted(newest.values(), key=lambda record: (-record.fitness, record.member))
-    space = Space.from_dict(history.started.space)
+    space = history.space
     names = [name for name in space if not isinstance(space[name], Constant)]
     head = "".join(f"<th>{escape(title)}</th>" for title in ("member", "generation", "step", "value", "from", *names))
     rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(record, history, names))}</tr>" for record in ranked[:_ROWS])

@@ -6,6 +6,7 @@ from lamarck.space.parameter import Parameter
 from lamarck.space.real import Float
 from lamarck.space.space import HParams, Space, Value
 from lamarck.space.whole import Int
+from lamarck.space.widening import widened
 
 __all__ = [
     "Categorical",
@@ -20,4 +21,5 @@ __all__ = [
     "Space",
     "Unresolved",
     "Value",
+    "widened",
 ]

@@ -62,9 +62,15 @@ def _axis(name: str, parameter: Parameter) -> dict[str, Any]:
 
 
 def _places(space: Space) -> dict[str, Callable[[Value], Any]]:
-    """For each hyperparameter that can differ, how its values are written: numbers as they are, choices by their place."""
+    """For each hyperparameter that can differ, how its values are written: numbers as they are, choices by their place.
+
+    A choice without a place, as in a run that was resumed with more of them, is none.
+    """
     given = {name: parameter for name, parameter in space.items() if not isinstance(parameter, Constant)}
-    return {name: parameter.choices.index if isinstance(parameter, Categorical) else _itself for name, parameter in given.items()}
+    return {
+        name: {choice: place for place, choice in enumerate(parameter.choices)}.get if isinstance(parameter, Categorical) else _itself
+        for name, parameter in given.items()
+    }
 
 
 def _itself(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from lamarck.guards import Finding, findings_of
 from lamarck.history import History
 from lamarck.population import Record
-from lamarck.space import Constant, Space
+from lamarck.space import Constant
 from lamarck.web.citations import bibtex
 
 __all__ = ["findings", "made", "summary"]
@@ -99,7 +99,7 @@ def _points(history: History) -> Iterator[str]:
 
 def _course_of_hparams(history: History) -> Iterator[str]:
     """How each hyperparameter went along the winner's schedule."""
-    space, pieces = Space.from_dict(history.started.space), list(history.schedule())
+    space, pieces = history.space, list(history.schedule())
     for name in (name for name, parameter in space.items() if not isinstance(parameter, Constant)):
         course = [piece.hparams.get(name) for piece in pieces]
         changes = sum(after != before for before, after in itertools.pairwise(course))
@@ -132,7 +132,7 @@ def _newest(history: History) -> list[Record]:
 
 
 def _schedule(history: History) -> dict[str, Any]:
-    names = [name for name, parameter in Space.from_dict(history.started.space).items() if not isinstance(parameter, Constant)]
+    names = [name for name, parameter in history.space.items() if not isinstance(parameter, Constant)]
     pieces = [[piece.start, piece.until, *(_text(piece.hparams.get(name)) for name in names)] for piece in history.schedule()]
     return {"names": names, "pieces": pieces}
 
@@ -153,7 +153,7 @@ def made(history: History) -> list[tuple[str, str]]:
         "compared with": "reports of the same age or younger" if settings.compare == "age" else "everybody's latest report",
         "target": "none" if settings.target is None else _number(settings.target),
         "seed": str(settings.seed),
-        "search space": "; ".join(f"{name}: {parameter}" for name, parameter in Space.from_dict(history.started.space).items()),
+        "search space": "; ".join(f"{name}: {parameter}" for name, parameter in history.space.items()),
         "machine": _text(info.get("machine")),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) if isinstance(versions, Mapping) else "",
         "command": _text(info.get("command")),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lamarck.history import History
 from lamarck.plots.data.values import window
-from lamarck.space import Categorical, Constant, Float, Int, Parameter, Space
+from lamarck.space import Categorical, Constant, Float, Int, Parameter
 
 __all__ = ["Coordinates", "Scale", "coordinates"]
 
@@ -53,7 +53,7 @@ def coordinates(history: History) -> Coordinates:
     """Returns the newest population as lines across the axes of its hyperparameters."""
     newest = {record.member: record for record in history.records if record.member not in history.retired}
     records = sorted(newest.values(), key=lambda record: (-record.fitness, record.member))
-    space = Space.from_dict(history.started.space)
+    space = history.space
     varying = [column for column, name in enumerate(space.names) if not isinstance(space[name], Constant)]
     unit = space.to_unit([record.hparams for record in records]).reshape(len(records), len(space.names))
     value = np.array([record.value if record.finite else math.nan for record in records], dtype=np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamarck.history import History
-from lamarck.space import Categorical, Constant, Float, Int, Space
+from lamarck.space import Categorical, Constant, Float, Int
 
 __all__ = ["Panel", "panels"]
 
@@ -42,7 +42,7 @@ class Panel:
 
 def panels(history: History) -> tuple[Panel, ...]:
     """Returns each hyperparameter over time, in the order of the space; constants are left out."""
-    space = Space.from_dict(history.started.space)
+    space = history.space
     size = history.settings.population_size
     offsets = np.array([record.member for record in history.records]) / max(1, size - 1) - 0.5
     made = []

@@ -13,7 +13,7 @@ from lamarck._errors import SettingsError
 from lamarck.history import History
 from lamarck.plots.data.strands import Strands, own_last, strands
 from lamarck.plots.data.values import window
-from lamarck.space import Float, Int, Space
+from lamarck.space import Float, Int
 
 __all__ = ["Paths", "default_names", "paths"]
 
@@ -109,7 +109,7 @@ def _metrics(history: History) -> list[str]:
 
 def _numeric(history: History) -> dict[str, bool]:
     """Numeric hyperparameters that vary, and whether their scale is logarithmic."""
-    space = Space.from_dict(history.started.space)
+    space = history.space
     return {name: parameter.log for name, parameter in space.items() if isinstance(parameter, Float | Int)}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lamarck.history import History
 from lamarck.plots.data.strands import Strands, strands
-from lamarck.space import Float, Int, Space
+from lamarck.space import Float, Int
 
 __all__ = ["Takeover", "takeover"]
 
@@ -52,7 +52,7 @@ def takeover(history: History, drawn: Strands | None = None) -> Takeover:
     rows, families = len(generation), len(drawn.families)
     count = np.bincount(row * families + drawn.family, minlength=rows * families).reshape(rows, families)
     share = count / count.sum(axis=1, keepdims=True)
-    numeric = {name: it for name, it in Space.from_dict(history.started.space).items() if isinstance(it, Float | Int)}
+    numeric = {name: it for name, it in history.space.items() if isinstance(it, Float | Int)}
     full = count.sum(axis=1) >= max(2, history.settings.population_size - len(history.retired))
     alone = generation[full & (count.max(axis=1, initial=0) == count.sum(axis=1))]
     return Takeover(
