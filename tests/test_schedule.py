@@ -172,7 +172,7 @@ def test_impossible_tolerances_are_refused(tolerance):
 def test_a_space_that_does_not_fit_is_refused():
     with pytest.raises(lk.SettingsError, match="width: the schedule sets it and the space does not have it; it has lr, drop"):
         joined([(5, {"width": 3})]).simplified(0.1, SPACE)
-    with pytest.raises(lk.SpaceError, match=r"got 0\.9"):
+    with pytest.raises(lk.SpaceError, match=r"drop: the schedule sets 0\.9 at step 0; allowed is .*; give a space"):
         line(0.9).simplified(0.1, SPACE)
 
 
@@ -234,3 +234,56 @@ def test_scaling_to_the_same_length_changes_nothing():
     assert schedule.scaled(3000).scaled(30) == schedule
     with pytest.raises(lk.SettingsError, match="until: got 0"):
         schedule.scaled(0)
+
+
+def test_a_whole_number_or_ordered_choice_takes_the_value_that_deviates_least_over_time():
+    for name, one, other in (("layers", 4, 5), ("batch", 32, 64)):
+        for lengths in ((100, 1), (1, 100)):
+            (only,) = joined([(lengths[0], {name: one}), (lengths[1], {name: other})]).simplified(0.5, SPACE)
+            assert only.hparams[name] == (one if lengths[0] == 100 else other)
+
+
+@given(schedules(4), st.sampled_from([0.1, 0.25, 0.5, 1.0]))
+def test_of_equally_few_pieces_with_any_allowed_values_none_deviates_less(schedule, tolerance):
+    for name in ("layers", "batch"):
+        alone = Schedule.merged(Piece(piece.start, piece.until, {name: piece.hparams[name]}) for piece in schedule)
+        simple, pieces = alone.simplified(tolerance, SPACE), list(alone)
+        values = [16, 32, 64, 128] if name == "batch" else range(1, 10)
+        best = min(
+            sum(min(costs(name, pieces[a:b], values, tolerance), default=np.inf) for a, b in itertools.pairwise([0, *cuts, len(pieces)]))
+            for cuts in itertools.combinations(range(1, len(pieces)), len(simple) - 1)
+        )
+        got = sum((SPACE[name].to_unit(simple(step)[name]) - SPACE[name].to_unit(alone(step)[name])) ** 2 for step in range(alone.until))
+        assert got == pytest.approx(best, abs=1e-9)
+
+
+def costs(name, pieces, values, tolerance):
+    """Squared deviations over time of all values that are near enough."""
+    for value in values:
+        gaps = [(abs(SPACE[name].to_unit(value) - SPACE[name].to_unit(piece.hparams[name])), piece.until - piece.start) for piece in pieces]
+        if max(gap for gap, _ in gaps) <= tolerance + 1e-12:
+            yield sum(length * gap**2 for gap, length in gaps)
+
+
+DEPENDENT = lk.Space(
+    opt=["sgd", "adam"], momentum=lk.Float(0.0, 1.0, when={"opt": "sgd"}), depth=lk.Int(1, 5), width=lk.Int(1, 9, when={"depth": (1, 5)})
+).where("momentum <= 0.9")
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 2**32)), min_size=1, max_size=6), st.integers(1, 60), st.integers(1, 20))
+def test_what_is_smoothed_is_allowed_whatever_depends_on_what(parts, width, every):
+    schedule = joined([(length, DEPENDENT.sample(np.random.default_rng(seed))) for length, seed in parts])
+    for piece in schedule.smoothed(width, DEPENDENT, every=every):
+        DEPENDENT.validate(piece.hparams)
+
+
+def test_the_choice_that_held_longest_comes_with_what_exists_beside_it():
+    schedule = joined([(30, {"opt": "sgd", "momentum": 0.5}), (10, {"opt": "adam"}), (30, {"opt": "sgd", "momentum": 0.7})])
+    space = lk.Space(opt=["sgd", "adam"], momentum=lk.Float(0.0, 1.0, when={"opt": "sgd"}))
+    assert schedule.smoothed(40, space, every=10)(35) == {"opt": "sgd", "momentum": pytest.approx(0.6)}
+
+
+def test_averages_that_would_violate_a_constraint_leave_values_as_they_are():
+    space = lk.Space(a=lk.Float(0.0, 1.0), b=lk.Float(0.0, 1.0)).where("a * b <= 0.2")
+    schedule = joined([(10, {"a": 1.0, "b": 0.0}), (10, {"a": 0.0, "b": 1.0})])
+    assert schedule.smoothed(10, space, every=2)(10) == {"a": 0.0, "b": 1.0}

@@ -123,3 +123,9 @@ def test_what_cannot_be_written_is_refused():
         Schedule((Piece(0, 5, {"lr": float("inf")}),)).to_text("json")
     with pytest.raises(lk.SettingsError, match="format: got 'yaml'; it must be one of 'json', 'toml', 'csv', 'python'"):
         SHOWN.to_text("yaml")
+
+
+@pytest.mark.parametrize("form", ["json", "toml", "csv"])
+def test_a_byte_order_mark_and_the_line_ends_of_another_system_are_no_trouble(form):
+    schedule = Schedule((Piece(0, 5, {"lr": 0.1, "opt": "sgd"}), Piece(5, 9, {"lr": 0.2, "opt": "adam"})))
+    assert Schedule.from_text("\ufeff" + schedule.to_text(form).replace("\n", "\r\n"), form) == schedule

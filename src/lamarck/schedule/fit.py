@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lamarck._errors import SettingsError
+from lamarck._errors import SettingsError, SpaceError
 from lamarck.schedule.piece import Piece
 from lamarck.space import Categorical, Float, Int, Space
 from lamarck.space.parameter import Parameter
@@ -40,17 +40,18 @@ class _Stretch:
             return self.value, 0.0
         if not _has_scale(self.parameter) or self.high - self.low > 2 * tolerance + _ROUNDING:
             return None
-        middle = (self.low + self.high) / 2
+        # The mean over time, unless that is too far from one of them.
+        u = min(max(self.sum / self.weight, self.high - tolerance), max(self.low + tolerance, (self.low + self.high) / 2))
+        value = self.parameter.from_unit(min(max(u, 0.0), 1.0))
         if isinstance(self.parameter, Float):
-            # The mean over time, unless that is too far from one of them.
-            u = min(max(self.sum / self.weight, self.high - tolerance), max(self.low + tolerance, middle))
-            value = self.parameter.from_unit(min(max(u, 0.0), 1.0))
-        else:
-            value = _nearest(self.parameter, middle)
-            u = self.parameter.to_unit(value)
-            if max(u - self.low, self.high - u) > tolerance + _ROUNDING:
-                return None
-        return value, max(0.0, self.squares - 2 * u * self.sum + u * u * self.weight)
+            return value, self._deviation(u)
+        places = [(near, self.parameter.to_unit(near)) for near in _around(self.parameter, value)]
+        allowed = [(near, place) for near, place in places if max(place - self.low, self.high - place) <= tolerance + _ROUNDING]
+        return min(((near, self._deviation(place)) for near, place in allowed), key=lambda way: way[1], default=None)
+
+    def _deviation(self, u: float) -> float:
+        """The squared distance from a place over time."""
+        return max(0.0, self.squares - 2 * u * self.sum + u * u * self.weight)
 
 
 def simplified(pieces: Sequence[Piece], space: Space, tolerance: float) -> list[Piece]:
@@ -98,6 +99,7 @@ def smoothed(pieces: Sequence[Piece], space: Space, width: int, every: int) -> l
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise SettingsError(f"{name}: got {steps!r}; it must be a whole number of steps, at least 1")
     _check(pieces, space)
+    deciding = {name for parameter in space.values() for name in parameter.when or ()}
     end, found = pieces[-1].until, []
     for start in range(0, end, every):
         until = min(start + every, end)
@@ -106,12 +108,21 @@ def smoothed(pieces: Sequence[Piece], space: Space, width: int, every: int) -> l
             (piece, shared) for piece in pieces if (shared := min(piece.until, middle + width / 2) - max(piece.start, middle - width / 2)) > 0
         ]
         there = next(piece for piece, _ in inside if piece.start <= middle < piece.until)
-        found.append(Piece(start, until, {name: _average(name, space[name], inside) for name in there.hparams}))
+        held = {name: [(piece.hparams[name], shared) for piece, shared in inside if name in piece.hparams] for name in space}
+        averages = {name: _average(space[name], values) for name, values in held.items() if values}
+        # Where what others depend on becomes something else, there are other hyperparameters: those of a piece that has it.
+        same = (
+            piece
+            for piece in (there, *(piece for piece, _ in inside))
+            if all(piece.hparams.get(name) == averages.get(name) for name in deciding)
+        )
+        like = next(same, there).hparams
+        hparams = {name: value if name in deciding else averages[name] for name, value in like.items()}
+        found.append(Piece(start, until, hparams if space.satisfied(hparams) else like))
     return found
 
 
-def _average(name: str, parameter: Parameter, inside: Sequence[tuple[Piece, float]]) -> Any:
-    held = [(piece.hparams[name], shared) for piece, shared in inside if name in piece.hparams]
+def _average(parameter: Parameter, held: Sequence[tuple[Any, float]]) -> Any:
     totals: dict[Any, float] = {}
     for value, shared in held:
         totals[value] = totals.get(value, 0.0) + shared
@@ -139,12 +150,15 @@ def _has_scale(parameter: Parameter) -> bool:
 def _nearest(parameter: Parameter, u: float) -> Any:
     """Returns the allowed value nearest to a place on the scale: where cells are uneven, not always the one whose cell it is."""
     value = parameter.from_unit(u)
-    if isinstance(parameter, Float):
-        return value
-    if isinstance(parameter, Int):
-        around = [near for near in (value - 1, value, value + 1) if parameter.contains(near)]
-        return min(around, key=lambda near: abs(parameter.to_unit(near) - u))
-    return value  # of equal cells the one that covers the place has the nearest centre
+    return value if isinstance(parameter, Float) else min(_around(parameter, value), key=lambda near: abs(parameter.to_unit(near) - u))
+
+
+def _around(parameter: Parameter, value: Any) -> list[Any]:
+    """A whole number or ordered choice, with its neighbours."""
+    if isinstance(parameter, Categorical):
+        place = parameter.choices.index(value)
+        return list(parameter.choices[max(0, place - 1) : place + 2])
+    return [near for near in (value - 1, value, value + 1) if parameter.contains(near)]
 
 
 def _check(pieces: Sequence[Piece], space: Space) -> None:
@@ -154,4 +168,7 @@ def _check(pieces: Sequence[Piece], space: Space) -> None:
                 raise SettingsError(
                     f"{name}: the schedule sets it and the space does not have it; it has {', '.join(space.names) or 'nothing'}"
                 )
-            space[name].to_unit(value)
+            if not space[name].contains(value):
+                raise SpaceError(
+                    f"{name}: the schedule sets {value!r} at step {piece.start}; allowed is {space[name].allowed}; give a space that holds it"
+                )

@@ -110,7 +110,8 @@ class Schedule:
         """Returns a schedule of moving averages, for training that bears no jumps.
 
         Numbers are averaged over time on their own scale, and whole numbers and ordered choices rounded to the nearest allowed one; of choices
-        without order the one that held longest is taken.
+        without order the one that held longest is taken, with the hyperparameters that exist beside it. Where averages would violate a
+        constraint of the space, values stay as they are.
 
         Args:
             width: Steps that are averaged over, around each step; at the ends what there is of them.

@@ -28,7 +28,7 @@ def read(source: str, format: str) -> Iterator[Piece]:  # noqa: A002
     if format not in _READERS:
         raise SettingsError(f"format: got {format!r}; it must be one of {', '.join(map(repr, _READERS))}")
     try:
-        rows = _READERS[format](source)
+        rows = _READERS[format](source.removeprefix("\ufeff"))  # spreadsheets put a byte-order mark in front
     except (ValueError, RecursionError, csv.Error) as error:
         raise SettingsError(f"the schedule is not {format.upper()}: {error}") from None
     return read_plain(rows)

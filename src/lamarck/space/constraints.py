@@ -63,6 +63,8 @@ class Expression(Constraint):
     _evaluate: Callable[[Mapping[str, Any]], Any] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise SpaceError(f"constraint: got {self.text!r}; it must be an expression such as 'lo <= hi'")
         names, evaluate = compile_expression(self.text)
         object.__setattr__(self, "_names", names)
         object.__setattr__(self, "_evaluate", evaluate)
