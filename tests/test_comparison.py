@@ -194,3 +194,11 @@ def test_the_figure_shows_what_was_computed(style):
     assert overlapping(texts) == []
     assert all(figure.bbox.x0 <= text.get_window_extent().x0 and text.get_window_extent().x1 <= figure.bbox.x1 for text in texts)
     assert axes.get_xlabel() == "steps of all members together"
+
+
+def test_one_run_of_each_of_several_tasks_has_no_interval():
+    runs = [run_of([[1.0], [2.0 + task]], train=f"task {task}") for task in range(3)]
+    (group,) = compare({"a": runs}).groups
+    assert (group.tasks, group.final.value) == (3, 3.0)
+    assert math.isnan(group.final.low)
+    assert math.isnan(group.final.high)

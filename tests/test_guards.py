@@ -456,3 +456,26 @@ def test_values_at_the_end_of_the_floating_point_range_are_no_trouble():
 
 def test_values_that_are_never_finite_are_no_trouble():
     assert check(history([[math.nan] * 4] * 6, space={"lr": LR}, hparams=lambda m, g: {"lr": 1e-3})) == ()
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, -1.0, 1e300])
+def test_seconds_that_are_no_time_do_not_count(odd):
+    run, metrics = timed(0.8, 0.2, odd)
+    assert found(run, Overhead(), metrics=metrics) == [("overhead", "", 3)]
+    run, metrics = timed(odd, 0.2)
+    assert found(run, Overhead(), metrics=metrics) == []
+
+
+def test_overhead_of_training_that_takes_no_time_at_all():
+    run, metrics = timed(1e-320, 1.0)
+    assert found(run, Overhead(), metrics=metrics) == [("overhead", "", 3)]
+
+
+def test_one_generation_is_written_as_one():
+    (finding,) = check(history([[0.0, 0.0], [0.0, 0.0]], parents={(0, 1): (1, 0)}, generations=10), guards=[OneFamily()])
+    assert "after about 1 generation if one founder" in finding.text
+    space = Space(lr=Float(1e-5, 1.0, log=True))
+    rules = Settings(population_size=8, interval=1, generations=1)
+    texts = [found.text for found in check_settings(PBT(space=space, settings=rules, explore=explore.Perturb()))]
+    assert any("1 generation is too few" in text for text in texts)
+    assert any("in 1 generation small steps" in text for text in texts)

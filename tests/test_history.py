@@ -193,3 +193,14 @@ def test_schedules_are_checked():
         Schedule((Piece(0, 1, {}),))(-1)
     assert len(Schedule((Piece(0, 7, {}),))) == 1
     assert Schedule((Piece(0, 7, {}),)).until == 7
+
+
+@pytest.mark.parametrize("drop", [1, 3, 5])
+def test_a_report_of_what_was_not_assigned_is_refused(drop):
+    with pytest.raises(ReportError, match=r"reports member \d, generation \d, which was not assigned"):
+        History.of([*STORY[:drop], *STORY[drop + 1 :]])
+
+
+def test_a_report_of_another_generation_than_was_assigned_is_refused():
+    with pytest.raises(ReportError, match="reports member 0, generation 2, which was not assigned"):
+        History.of([STORY[0], done(0, 1, 1.0, 0.1)[0], done(0, 2, 1.0, 0.1)[1]])

@@ -9,7 +9,7 @@ from lamarck import exploit, explore
 from lamarck._errors import ReportError, SettingsError, SpaceError, StaleReport, StrategyError
 from lamarck.pbt import PBT
 from lamarck.population import replay
-from lamarck.space import Float, Space
+from lamarck.space import Float, Int, Space
 from lamarck.testing.simulation import simulate
 from lamarck.types import Assigned, Ended, Exploit, Explore, Failed, Failure, Report, Reported, Retired, Settings, Source, Started
 
@@ -371,6 +371,38 @@ def test_an_impossible_configuration_is_refused(made):
     driver.report(0, 1.0)
     with pytest.raises(StrategyError, match="custom"):
         driver.pbt.decide(driver.population, 0)
+
+
+def test_a_strategy_may_change_what_it_gets_and_the_donor_keeps_its_own():
+    def halve(hparams, rng):
+        hparams["h"] /= 2
+        return hparams
+
+    driver = Driver(machine(explore=_Explore(halve), exploit=exploit.Itself(), initial=[{"h": 0.5}] * 4))
+    driver.report(0, 1.0)
+    population = driver.population
+    (event,) = driver.pbt.decide(population, 0)
+    assert event.interval.hparams == {"h": 0.25}
+    assert population.members[0].last.hparams == {"h": 0.5}
+
+
+def test_an_exploration_without_an_answer_is_told_so():
+    driver = Driver(machine(explore=_Explore(lambda h, rng: h.update(h=0.5)), exploit=exploit.Itself()))
+    driver.report(0, 1.0)
+    with pytest.raises(StrategyError, match="returned None and must return the changed hparams"):
+        driver.pbt.decide(driver.population, 0)
+
+
+def test_scalars_of_numpy_become_plain_values():
+    space = Space(h=Float(0.0, 1.0), n=Int(1, 4), on=[True, False], opt=["a", "b"])
+    given = {"h": np.float32(0.5), "n": np.int64(2), "on": np.bool_(True), "opt": np.str_("a")}
+    settings = Settings(population_size=1, interval=10, generations=3)
+    pbt = PBT(space=space, settings=settings, explore=_Explore(lambda h, rng: given), exploit=exploit.Itself(), initial=[given])
+    driver = Driver(pbt)
+    driver.report(0, 1.0)
+    for hparams in (driver.population.initial[0], driver.claim(0).hparams):
+        assert hparams == {"h": 0.5, "n": 2, "on": True, "opt": "a"}
+        assert list(map(type, hparams.values())) == [float, int, bool, str]
 
 
 def test_a_strategy_that_raises_is_named():

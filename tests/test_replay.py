@@ -386,3 +386,18 @@ def test_the_journal_holds_the_schedule_as_it_is_written_elsewhere(found):
         first = json.loads(next(iter(journal.read(one.name))))
     assert Schedule.from_list(first["strategies"]["follow"]["schedule"]) == found.schedule()
     assert first["space"] == found.started.space
+
+
+@pytest.mark.parametrize("interval", [0, -3, 1.5, True])
+def test_impossible_intervals_are_refused(found, interval):
+    for source in (found, found.schedule()):
+        with pytest.raises(lk.SettingsError, match=f"interval: got {interval}; it must be a whole number of steps"):
+            lk.replay(train, source, seeds=1, interval=interval)
+
+
+def test_a_source_or_member_that_is_none_is_refused(found):
+    with pytest.raises(lk.SettingsError, match=r"source: got 'run.db'; it must be .* lamarck.open_run"):
+        lk.replay(train, "run.db")
+    for member in (-1, 6):
+        with pytest.raises(lk.ReportError, match=f"member {member} has not reported anything; members are 0 to 5"):
+            lk.replay(train, found, member=member)

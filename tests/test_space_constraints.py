@@ -358,3 +358,8 @@ def test_ints_and_powers():
     depths = {4: 16, 5: 16, 6: 8, 7: 4, 8: 2, 9: 1}  # how many depths fit each width: 47 pairs, all equally likely
     observed = [sum(c["width_log"] == width for c in configs) for width in depths]
     assert stats.chisquare(observed, [1000 * n / 47 for n in depths.values()]).pvalue > 0.01
+
+
+def test_an_expression_is_a_text():
+    with pytest.raises(SpaceError, match="constraint: got 5; it must be an expression"):
+        Expression(5)

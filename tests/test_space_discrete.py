@@ -234,3 +234,11 @@ def test_only_what_differs_from_the_defaults_is_written():
     }
     assert Constant(None).to_dict() == {"type": "constant", "value": None}
     assert Constant(1, when={"x": ["a", "b"]}).to_dict() == {"type": "constant", "value": 1, "when": {"x": ["a", "b"]}}
+
+
+def test_scalars_of_numpy_become_plain_values():
+    for made in (Categorical(list(np.array([32, 64]))), Categorical([np.int32(32), 64], init=[np.int8(64)]), Constant(np.float32(0.5))):
+        values = getattr(made, "choices", None) or [made.value]
+        assert {type(value) for value in values} <= {int, float}
+    assert Constant(np.bool_(True)) == Constant(True)
+    assert Categorical([np.str_("a"), np.bool_(False)]) == Categorical(["a", False])

@@ -32,6 +32,7 @@ def rng(seed: int = 0) -> np.random.Generator:
         (lambda: Int(4, 3), r"low must be below high"),
         (lambda: Float(0.0, 1.0, log=True), r"log=True with low=0.0; a logarithmic scale needs low above 0; raise low"),
         (lambda: Float(-1.0, 1.0, log=True), r"needs low above 0"),
+        (lambda: Float(math.nextafter(1e300, 0), 1e300, log=True), r"which have the same logarithm; use a wider range or drop log"),
         (lambda: Int(0, 8, log=True), r"needs low above 0"),
         (lambda: Float(nan, 1.0), r"low: got nan"),
         (lambda: Float(0.0, nan), r"high: got nan"),

@@ -210,6 +210,7 @@ def test_everything_that_can_be_tracked_comes_back():
         "tensor": torch.ones(2, requires_grad=True),
         "generator": generator,
         "numpy": np.random.default_rng(1),
+        "legacy": np.random.RandomState(1),
         "python": random.Random(1),
         "array": np.ones(3),
         "list": [1, 2],
@@ -222,7 +223,7 @@ def test_everything_that_can_be_tracked_comes_back():
     name = store.put(0, 0, {key: adapter.save() for key, adapter in adapters.items()})
 
     def draws():
-        return things["numpy"].random(), things["python"].random(), torch.rand(1, generator=generator).item()
+        return things["numpy"].random(), things["legacy"].normal(), things["python"].random(), torch.rand(1, generator=generator).item()
 
     before = draws(), model.weight.detach().clone()
     model(torch.ones(2)).backward()
@@ -245,6 +246,15 @@ def test_everything_that_can_be_tracked_comes_back():
     assert (things["list"], things["dict"], box) == ([1, 2], {"a": 1}, [0])
     with pytest.raises(TrainingError, match="cannot track 'nothing', a int"):
         tracked("nothing", 3)
+
+
+@pytest.mark.parametrize("make", [np.zeros, torch.zeros])
+def test_a_state_of_another_shape_is_not_spread_over_an_array(make):
+    thing = make((2, 3))
+    for other in ((3,), (), (1, 3), (3, 2)):
+        with pytest.raises(TrainingError, match=r"'x' has the shape \(2, 3\), and the state to restore has"):
+            tracked("x", thing).load(make(other) + 1)
+    assert thing.sum() == 0
 
 
 def test_the_learning_rate_after_an_exploit_is_the_explored_one():

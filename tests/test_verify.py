@@ -10,7 +10,7 @@ from lamarck.pbt import PBT
 from lamarck.population import replay
 from lamarck.space import Float, Space
 from lamarck.testing.simulation import simulate
-from lamarck.types import Assigned, Ended, Failure, Report, Reported, Retired, Settings
+from lamarck.types import Assigned, Damaged, Ended, Failed, Failure, Report, Reported, Retired, Settings
 from lamarck.verify import verify
 
 PBT_ = PBT(space=Space(h=Float(0.0, 1.0)), settings=Settings(population_size=6, interval=2, generations=6, seed=3, max_failures=0))
@@ -73,3 +73,17 @@ def test_what_cannot_follow_at_all_is_explained():
         verify(TRUE[1:])
     other = verify(TRUE, exploit=exploit.Never())
     assert other.found.interval.copied
+
+
+@pytest.mark.parametrize("kind", [Assigned, Reported, Failed, Damaged])
+def test_what_is_about_nobody_does_not_follow(kind):
+    i = index_of(Assigned) if kind is Assigned else index_of(Reported)
+    event = {
+        Assigned: lambda: Assigned(interval=replace(TRUE[i].interval, member=99)),
+        Reported: lambda: Reported(report=replace(TRUE[i].report, member=99)),
+        Failed: lambda: Failed(failure=Failure(member=99, generation=0, kind="lost")),
+        Damaged: lambda: Damaged(member=99, checkpoint="0-0"),
+    }[kind]()
+    found = verify(forged(i, event))
+    assert (found.sequence, found.found, found.expected) == (i + 1, event, None)
+    assert "member 99" in found.why

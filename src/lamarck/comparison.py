@@ -35,7 +35,7 @@ class Estimate:
 
     Args:
         value: The number.
-        low: Lower end of the interval; NaN if one run is all there is.
+        low: Lower end of the interval; NaN if there is one run of each task.
         high: Upper end.
     """
 
@@ -56,7 +56,7 @@ class Group:
         budget: ``float64[T]``; steps of all members together.
         best: ``float64[R, T]``; each run's best value so far.
         curve: ``float64[T]``; interquartile mean of the runs.
-        low: ``float64[T]``; lower end of its interval, NaN for one run.
+        low: ``float64[T]``; lower end of its interval, NaN for one run of each task.
         high: ``float64[T]``; upper end.
         final: The interquartile mean at the budget that all groups have reached.
         better: Probability that a run of this group is better than one of the first group; ``None`` for the first, or if they have no task in
@@ -264,7 +264,7 @@ def _at(run: tuple[NDArray[np.float64], NDArray[np.float64]], grid: NDArray[np.f
 def _interval(
     strata: list[NDArray[np.float64]], *, resamples: int, confidence: float, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if sum(map(len, strata)) < 2:
+    if all(len(stratum) < 2 for stratum in strata):
         nothing = np.full(strata[0].shape[1:], math.nan)
         return nothing, nothing
     return bootstrap(strata, resamples=resamples, confidence=confidence, seed=seed)

@@ -34,6 +34,7 @@ from lamarck import exploit as exploits
 from lamarck import explore as explores
 from lamarck._checks import check_strategy
 from lamarck._errors import ReportError, SettingsError, StaleReport, StrategyError
+from lamarck._kinds import plain
 from lamarck._rng import derive_seed, generator
 from lamarck.population import Population, Record, apply, reached
 from lamarck.space import Space
@@ -69,6 +70,11 @@ _NEVER = np.iinfo(np.int64).max
 def _blamed(strategy: Strategy, member: int, error: Exception) -> StrategyError:
     """Puts a strategy's fault at its own door: otherwise it would look like a failure of the training that happened to report."""
     return StrategyError(f"the strategy {strategy.name!r} failed for member {member}: {type(error).__name__}: {error}")
+
+
+def _plain(hparams: HParams) -> HParams:
+    """A configuration without NumPy scalars; what is none is left to the checks."""
+    return {name: plain(value) for name, value in hparams.items()} if isinstance(hparams, Mapping) else hparams
 
 
 @final
@@ -121,6 +127,7 @@ class PBT:
                 f"initial: got {len(self.initial)} configurations for a population of {self.settings.population_size}; "
                 "give at most one for each member, the rest is drawn"
             )
+        object.__setattr__(self, "initial", tuple(map(_plain, self.initial)))
         for hparams in self.initial:
             self.space.validate(hparams)
 
@@ -257,7 +264,10 @@ class PBT:
     def _explored(self, population: Population, member: int, inherited: HParams, rng: np.random.Generator) -> HParams:
         try:
             for _ in range(_TRIES):
-                hparams = self.explore(inherited, member, population, self.space, rng)
+                # A copy, because a strategy may change it in place, and it is the donor's.
+                hparams = _plain(self.explore(dict(inherited), member, population, self.space, rng))
+                if not isinstance(hparams, Mapping):
+                    raise TypeError(f"it returned {hparams!r} and must return the changed hparams")
                 if self.space.contains(hparams):
                     return hparams
                 hparams = self.space.clip(self.space.activate(hparams, rng))

@@ -5,8 +5,7 @@ decided, so an old journal replays even if the strategy that made it has changed
 them.
 
 A state is immutable, and shares with the one before it whatever an event does not touch. What looks mutable, the cache of cohorts, is a
-function of the rest: each cohort is kept with the reports that have come in since it was last asked for, because counting a thousand members
-anew for each of a thousand decisions is what makes a population slow.
+function of the rest: each is kept with the reports that have come in since, because counting everybody for each decision is what is slow.
 """
 
 from __future__ import annotations

@@ -63,7 +63,9 @@ def tracked(name: str, thing: Any) -> Tracked:
     if isinstance(thing, tuple) and len(thing) == 2 and callable(thing[0]) and callable(thing[1]):
         return Tracked(*thing)
     if isinstance(thing, np.ndarray):
-        return Tracked(lambda: thing, lambda state: np.copyto(thing, state))
+        return Tracked(lambda: thing, lambda state: np.copyto(thing, _fitting(name, thing, state)))
+    if isinstance(thing, np.random.RandomState):
+        return Tracked(lambda: thing.get_state(legacy=False), thing.set_state)
     if isinstance(thing, np.random.Generator):
         return Tracked(lambda: thing.bit_generator.state, lambda state: setattr(thing.bit_generator, "state", state))
     if isinstance(thing, random.Random):
@@ -76,13 +78,23 @@ def tracked(name: str, thing: Any) -> Tracked:
         return Tracked(lambda: thing, lambda state: thing.__setitem__(slice(None), state))
     if (torch := sys.modules.get("torch")) is not None:
         if isinstance(thing, torch.Tensor):
-            return Tracked(thing.detach, lambda state: thing.detach().copy_(state))
+            return Tracked(thing.detach, lambda state: thing.detach().copy_(_fitting(name, thing, state)))
         if isinstance(thing, torch.Generator):
             return Tracked(thing.get_state, thing.set_state)
     raise TrainingError(
         f"cannot track {name!r}, a {type(thing).__name__}: give something with state_dict and load_state_dict, an array or tensor, a random "
         "generator, a list or dict, or a pair of functions (save, load)"
     )
+
+
+def _fitting(name: str, thing: Any, state: Any) -> Any:
+    """The state of an array or tensor, unless it has another shape: then a copy would spread it over the whole, and nobody would notice."""
+    if state.shape != thing.shape:
+        raise TrainingError(
+            f"{name!r} has the shape {tuple(thing.shape)}, and the state to restore has {tuple(state.shape)}: arrays keep their shape in a "
+            "population, so make it depend on no hyperparameter"
+        )
+    return state
 
 
 def _refill(target: dict[Any, Any], state: dict[Any, Any]) -> None:

@@ -79,6 +79,9 @@ def verify(events: Iterable[Event], **changes: Any) -> Mismatch | None:
 
 def _expected(pbt: Machine, population: Population, event: Event) -> tuple[Event, ...]:
     """Returns what follows from an input that the machine cannot know, or from the question that an interval answers."""
+    member = event.interval.member if isinstance(event, Assigned) else event.member if isinstance(event, Damaged) else 0
+    if not 0 <= member < len(population):
+        raise ReportError(f"it is about member {member}; this population has members 0 to {len(population) - 1}")
     match event:
         case Reported():
             return pbt.report(population, event.report)

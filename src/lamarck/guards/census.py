@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -20,6 +20,9 @@ EDGE = 0.01
 
 TRAIN = "seconds.train"
 """Metric that holds how long an interval trained."""
+
+_LONGEST = 1e9
+"""Seconds that an interval can take: thirty years."""
 
 OVERHEAD = "seconds."
 """Every other metric that begins like this is time that an interval cost and did not train: saving, restoring, reporting."""
@@ -153,9 +156,14 @@ def census(
         evaluation=_evaluation(records),
         zigzag=zigzag,
         columns={name: column for name, column in columns.items() if column is not None},
-        train=sum(given.get(TRAIN, 0.0) for given in metrics),
-        overhead=sum(seconds for given in metrics for name, seconds in given.items() if name.startswith(OVERHEAD) and name != TRAIN),
+        train=_seconds(given.get(TRAIN, 0.0) for given in metrics),
+        overhead=_seconds(seconds for given in metrics for name, seconds in given.items() if name.startswith(OVERHEAD) and name != TRAIN),
     )
+
+
+def _seconds(given: Iterable[float]) -> float:
+    """The sum of what can be a time; metrics are the user's, and may be anything."""
+    return sum(seconds for seconds in given if 0 <= seconds <= _LONGEST)
 
 
 def _column(parameter: Float | Int, records: Sequence[Record], name: str) -> Column | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from lamarck.diversity import expected_takeover
-from lamarck.guards.finding import Finding
+from lamarck.guards.finding import Finding, generations_text
 from lamarck.guards.guard import Course, Guard
 
 __all__ = ["OneFamily"]
@@ -42,8 +42,8 @@ class OneFamily(Guard):
             generation=now.generation,
             text=(
                 f"Since generation {now.generation} of {settings.generations} all members descend from one founder. With {copied:.1f} copies "
-                f"a generation among {now.size} members this is expected after about {heritable:.0f} generations if one founder is better for "
-                f"good, after about {noise:.0f} if values are pure noise. From here on the run looks only near one line of weights"
+                f"a generation among {now.size} members this is expected after about {generations_text(heritable)} if one founder is better "
+                f"for good, after about {noise:.0f} if values are pure noise. From here on the run looks only near one line of weights"
                 + (
                     ". If that is too early: a larger population, exploit=Truncation(bottom=0.1, top=0.2), or exploit=Grace(Truncation(), "
                     "generations=2)."

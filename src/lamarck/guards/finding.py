@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
-__all__ = ["Finding"]
+__all__ = ["Finding", "generations_text"]
 
 
 @final
@@ -33,3 +33,13 @@ class Finding:
 
     def __str__(self) -> str:
         return self.text
+
+
+def generations_text(number: float) -> str:
+    """Writes a number of generations with its noun, rounded.
+
+    Example:
+        >>> generations_text(1.2), generations_text(6)
+        ('1 generation', '6 generations')
+    """
+    return f"{number:.0f} generation{'' if round(number) == 1 else 's'}"

@@ -12,6 +12,9 @@ from lamarck.guards.guard import Course, Guard
 
 __all__ = ["Overhead"]
 
+_MOST = 1e15
+"""Steps that nobody will ever train."""
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ class Overhead(Guard):
         if share <= self.share:
             return
         settings = course.settings
-        longer = _rounded_up(settings.interval * (1 - self.aim) / self.aim * overhead / train)
+        longer = _rounded_up(min(settings.interval * (1 - self.aim) / self.aim * overhead / train, _MOST))
         generations = settings.interval * settings.generations // longer
         yield Finding(
             name="overhead",

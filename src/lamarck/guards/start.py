@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lamarck import explore as explores
 from lamarck.exploit import MultiFrequency, Never
-from lamarck.guards.finding import Finding
+from lamarck.guards.finding import Finding, generations_text
 from lamarck.pbt import PBT
 from lamarck.space import Float, Int
 from lamarck.types import Explore
@@ -84,7 +84,7 @@ def _sizes(pbt: PBT) -> Iterator[Finding]:
             name="few_generations",
             severity="warning",
             text=(
-                f"{generations} {'generation is' if generations == 1 else 'generations are'} too few for a schedule to form: the run is a "
+                f"{generations_text(generations)} {'is' if generations == 1 else 'are'} too few for a schedule to form: the run is a "
                 "random search with a little copying. Aim at 15 to "
                 + (f"30: interval={steps // 20} for the same {steps} steps." if steps >= 20 else "30, and train longer.")
             ),
@@ -130,9 +130,9 @@ def _ranges(pbt: PBT) -> Iterator[Finding]:
                 severity="warning",
                 subject=name,
                 text=(
-                    f"{name} starts anywhere from {low:.3g} to {high:.3g}, but in {generations} generations small steps move it by a factor of "
-                    f"{far:.2g} at best. What nobody starts near is never tried. Use explore=PerturbOrResample(), which now and then draws it "
-                    "anew, larger factors, or a narrower range."
+                    f"{name} starts anywhere from {low:.3g} to {high:.3g}, but in {generations_text(generations)} small steps move it by a "
+                    f"factor of {far:.2g} at best. What nobody starts near is never tried. Use explore=PerturbOrResample(), which now and then "
+                    "draws it anew, larger factors, or a narrower range."
                 ),
             )
         if isinstance(parameter, Float) and (parameter.low == 0 or parameter.high == 0):

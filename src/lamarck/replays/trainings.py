@@ -69,6 +69,7 @@ def replay(
 
     Raises:
         SettingsError: If a setting is not allowed.
+        ReportError: If the run, or that member of it, has reported nothing that could be followed.
         TrainingError: If the training function fails for good, or breaks its contract.
 
     References:
@@ -176,11 +177,18 @@ def _followers(
     """What is trained, that with the lineage's own seeds first, with the run and the report that it is held against."""
     if isinstance(source, Schedule):
         followed = source if schedule is None else schedule
-        made = partial(_follower, followed, interval=interval or math.gcd(*(piece.until for piece in followed)), mode=mode)
+        apart = math.gcd(*(piece.until for piece in followed)) if interval is None else interval
+        made = partial(_follower, followed, interval=apart, mode=mode)
         return _some([made(seed=seed) for seed in _seeds(seeds, 0)]), None, None
-    line = source.lineage(None if member is None else source.member(member)[-1].key)
+    if not isinstance(source, History):
+        raise SettingsError(f"source: got {source!r}; it must be a run that was read, lamarck.open_run('run.db'), or a lamarck.Schedule")
     settings, seen = source.settings, source.schedule(member)
-    rules: dict[str, Any] = {"interval": interval or settings.interval, "mode": settings.mode, "space": source.started.space}
+    line = source.lineage(None if member is None else source.member(member)[-1].key)
+    rules: dict[str, Any] = {
+        "interval": settings.interval if interval is None else interval,
+        "mode": settings.mode,
+        "space": source.started.space,
+    }
     if (schedule is not None and schedule != seen) or rules["interval"] != settings.interval:
         made, own = partial(_follower, seen if schedule is None else schedule, **rules), False
     else:
@@ -201,10 +209,12 @@ def _some(followers: list[Follower]) -> list[Follower]:
 def _follower(
     schedule: Schedule, *, interval: int, mode: Literal["max", "min"], seed: int, generations: int | None = None, **more: Any
 ) -> Follower:
-    if interval < 1 or (generations is None and schedule.until % interval):
+    if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
+        raise SettingsError(f"interval: got {interval!r}; it must be a whole number of steps, at least 1")
+    if generations is None and schedule.until % interval:
         raise SettingsError(
             f"interval: got {interval} for a schedule of {schedule.until} steps; it must divide them, or stretch the schedule: "
-            f"schedule.scaled({max(1, round(schedule.until / max(1, interval))) * max(1, interval)})"
+            f"schedule.scaled({max(1, round(schedule.until / interval)) * interval})"
         )
     rules = Settings(population_size=1, interval=interval, generations=generations or schedule.until // interval, mode=mode, seed=seed)
     return Follower(settings=rules, schedule=schedule, **more)

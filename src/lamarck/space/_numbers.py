@@ -54,6 +54,8 @@ def check_range(parameter: Float | Int, low: float, high: float) -> None:
         raise SpaceError(f"log: got {parameter.log!r}; it must be True or False")
     if parameter.log and low <= 0:
         raise SpaceError(f"got log=True with low={low!r}; a logarithmic scale needs low above 0; raise low or drop log=True")
+    if parameter.log and math.log(low) == math.log(high):
+        raise SpaceError(f"got log=True with low={low!r} and high={high!r}, which have the same logarithm; use a wider range or drop log=True")
     if parameter.bounds not in ("reflect", "clip"):
         raise SpaceError(f"bounds: got {parameter.bounds!r}; it must be 'reflect' or 'clip'")
 

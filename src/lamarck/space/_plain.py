@@ -9,7 +9,7 @@ from typing import Any
 from lamarck._errors import SpaceError
 from lamarck.space.constraints import Constraint, constraint
 from lamarck.space.discrete import Categorical, Constant
-from lamarck.space.parameter import Parameter, is_scalar
+from lamarck.space.parameter import Parameter, bare, is_scalar
 from lamarck.space.real import Float
 from lamarck.space.whole import Int
 
@@ -102,7 +102,7 @@ def _parameter(given: object) -> Parameter:
         return given
     if isinstance(given, (list, tuple)):
         return Categorical(given)
-    if is_scalar(given):
+    if is_scalar(bare(given)):
         return Constant(given)
     raise SpaceError(
         f"got {given!r}; it must be a Float, Int, Categorical or Constant, a list of choices, or a single value; "

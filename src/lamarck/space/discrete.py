@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from lamarck._errors import SpaceError
 from lamarck.space._axis import Axis
-from lamarck.space.parameter import Parameter, checked_condition, checked_factor, checked_place, checked_places, checked_sd, is_scalar, refused
+from lamarck.space.parameter import (
+    Parameter,
+    bare,
+    checked_condition,
+    checked_factor,
+    checked_place,
+    checked_places,
+    checked_sd,
+    is_scalar,
+    refused,
+)
 
 __all__ = ["Categorical", "Constant"]
 
@@ -200,8 +210,10 @@ class Constant(Parameter):
     when: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
-        if not is_scalar(self.value):
-            raise SpaceError(f"got the value {self.value!r}; it must be a string, a finite number, a boolean or None")
+        value = bare(self.value)
+        if not is_scalar(value):
+            raise SpaceError(f"got the value {value!r}; it must be a string, a finite number, a boolean or None")
+        object.__setattr__(self, "value", value)
         object.__setattr__(self, "when", checked_condition(self.when))
 
     @property
@@ -297,13 +309,14 @@ def _listed(choices: Sequence[Any]) -> str:
 def _checked_choices(name: str, choices: object) -> tuple[Any, ...]:
     if not isinstance(choices, (list, tuple)) or not choices:
         raise SpaceError(f"{name}: got {choices!r}; it must be a list or tuple of at least one value")
+    choices = tuple(map(bare, choices))
     strange = [choice for choice in choices if not is_scalar(choice)]
     if strange:
         raise SpaceError(f"{name}: got {strange[0]!r}; a choice must be a string, a finite number, a boolean or None")
     if len(set(choices)) < len(choices):
         again = next(choice for place, choice in enumerate(choices) if choice in choices[:place])
         raise SpaceError(f"{name}: got {again!r} more than once (1, 1.0 and True are equal); leave out the repetition")
-    return tuple(choices)
+    return choices
 
 
 def _plain_condition(parameter: Categorical | Constant) -> dict[str, Any]:

@@ -130,6 +130,11 @@ def is_scalar(value: object) -> bool:
     return isinstance(value, _SCALARS) and not (isinstance(value, float) and not math.isfinite(value))
 
 
+def bare(value: Any) -> Any:
+    """A NumPy scalar as the plain value that it holds; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def checked_condition(when: object) -> dict[str, tuple[Any, ...]] | None:
     """A condition with its values as tuples."""
     if when is None:
