@@ -105,7 +105,7 @@ def session(leader):
 
 
 def gone(leader):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while session(leader) and time.monotonic() < deadline:
         time.sleep(0.02)
     return not session(leader)

@@ -160,7 +160,7 @@ def test_a_service_under_fire():
             it.kill()
             it.wait()
         wire.listener.close()
-    assert kills == deaths == KILLS, f"it was over after {kills} kills of the server and {deaths} of clients: give it more generations"
+    assert min(kills, deaths) >= KILLS, f"it was over after {kills} kills of the server and {deaths} of clients: give it more generations"
     assert codes == [0] * CLIENTS, [line for line in Path("client.log").read_text().splitlines() if "Error" in line]
     assert min(wire.cut, wire.repeated) >= KILLS // 2, "a weak chaos"
 

@@ -43,7 +43,7 @@ def test_weights_go_past_the_server_to_the_object_store(bucket, tmp_path):
         train(lk.connect(url, run="a"))
         history = lk.open_run("s.db", name="a")
         assert history.ended == "generations"
-        live, end = service.run("a").population.live(), time.monotonic() + 20
+        live, end = service.run("a").population.live(), time.monotonic() + 60
         while not set(names := open_checkpoints(f"{bucket}/a").names()) <= live and time.monotonic() < end:
             time.sleep(0.05)  # what nobody can name any more is deleted after the last answer
         assert history.best.checkpoint in names

@@ -75,7 +75,7 @@ def stream(url, run="main", last=None):
     """Reads a stream until the first words have come: (event, id, data) each."""
     request = Request(f"{url}/v1/runs/{run}/stream", headers={} if last is None else {"Last-Event-ID": last})
     messages = []
-    with urlopen(request, timeout=10) as answer:
+    with urlopen(request, timeout=60) as answer:
         assert answer.headers["Content-Type"].startswith("text/event-stream")
         message = {}
         for line in answer:
@@ -130,7 +130,7 @@ def test_long_runs_come_in_batches(book):
 def test_a_run_that_is_not_there_is_a_404_and_may_come_later(book):
     with dashboard("run.db") as url:
         with pytest.raises(HTTPError, match="404") as error:
-            urlopen(f"{url}/v1/runs/none/stream", timeout=10)
+            urlopen(f"{url}/v1/runs/none/stream", timeout=60)
         assert b"there is no run 'none'" in error.value.read()
         write(book, shown.events(2, 2), "none")
         assert stream(url, "none")[0][0] == "run"
@@ -139,11 +139,11 @@ def test_a_run_that_is_not_there_is_a_404_and_may_come_later(book):
 @pytest.mark.parametrize("name", ["../page.py", "%2e%2e/page.py", "index.html", "report.js", "vendor/", "x", "..%2f..%2fpyproject.toml"])
 def test_only_the_files_of_the_page_are_served(book, name):
     with dashboard("run.db") as url, pytest.raises(HTTPError, match="404"):
-        urlopen(f"{url}/assets/{name}", timeout=10)
+        urlopen(f"{url}/assets/{name}", timeout=60)
 
 
 def test_the_page_may_load_nothing_from_elsewhere(book):
-    with dashboard("run.db") as url, urlopen(url, timeout=10) as answer:
+    with dashboard("run.db") as url, urlopen(url, timeout=60) as answer:
         policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
@@ -167,7 +167,7 @@ def test_nobody_else_s_page_and_no_other_name_reaches_the_dashboard(book):
         for path in ("", "/v1/runs/main/stream", "/assets/app.js"):
             for header in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
                 with pytest.raises(HTTPError, match="403"):
-                    urlopen(Request(f"{url}{path}", headers=header), timeout=10)
+                    urlopen(Request(f"{url}{path}", headers=header), timeout=60)
 
 
 def test_viewers_show_their_token_where_there_are_tokens(book, tmp_path):
@@ -176,8 +176,8 @@ def test_viewers_show_their_token_where_there_are_tokens(book, tmp_path):
     source = JournalSource("run.db")
     with background(viewer(source, tokens=Tokens(tmp_path / "tokens")), stopping=source.stop) as url:
         with pytest.raises(HTTPError, match="401"):
-            urlopen(f"{url}/v1/runs/main/stream", timeout=10)
-        with urlopen(Request(url, headers={"Authorization": f"Bearer {token}"}), timeout=10) as answer:
+            urlopen(f"{url}/v1/runs/main/stream", timeout=60)
+        with urlopen(Request(url, headers={"Authorization": f"Bearer {token}"}), timeout=60) as answer:
             assert answer.status == 200
     source.close()
 
