@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lamarck import SettingsError, explore
-from lamarck.explore import STRATEGIES, Chain, Function, Gaussian, Keep, PerKey, Perturb, PerturbOrResample, Resample, from_dict, parse
+from lamarck.explore import PB2, STRATEGIES, Chain, Function, Gaussian, Keep, PerKey, Perturb, PerturbOrResample, Resample, from_dict, parse
 from lamarck.testing.explore import SPACES, check_explore
 from lamarck.types import Explore
 
@@ -30,6 +30,7 @@ EXAMPLES: dict[str, Explore] = {
     "function": Function(swing),
     "gaussian": Gaussian(0.3),
     "keep": Keep(),
+    "pb2": PB2(window=50, inner=Chain(Perturb(), Resample(probability=0.5))),
     "per_key": PerKey({"lr": Resample(probability=0.5)}, default=Perturb(factors=(0.5, 2.0))),
     "perturb": Perturb(factors=(0.5, 2.0), probability=0.75, categorical=0.5),
     "perturb_or_resample": PerturbOrResample(factors=(0.5, 2.0), resample=0.5, categorical=0.125),
@@ -114,6 +115,7 @@ def test_illegal_descriptions(description, message):
         ("gaussian:sd=0.2", Gaussian(0.2)),
         ("perturb_or_resample:factors=0.5/2,resample=0", PerturbOrResample(factors=(0.5, 2.0), resample=0)),
         ("chain:strategies=gaussian/resample", Chain(Gaussian(), Resample())),
+        ("pb2:window=64,inner=perturb", PB2(window=64, inner=Perturb())),
     ],
 )
 def test_parse(text, expected):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamarck._vector import Vector
+from lamarck._vector import Tail, Vector
 
 ITEMS = st.one_of(st.lists(st.integers(), max_size=5), st.integers(0, 300).map(lambda size: list(range(size))))
 
@@ -46,3 +46,24 @@ def test_there_is_nothing_beyond_either_end(size, beyond) -> None:
             vector[index]
         with pytest.raises(IndexError):
             vector.replaced(index, 0)
+
+
+@pytest.mark.parametrize("room", [1, 2, 63, 64, 65, 128, 300])
+def test_a_tail_holds_the_last(room):
+    tail: Tail[int] = Tail(room)
+    states = []
+    for i in range(1000):
+        tail = tail.added(i)
+        kept = list(tail)
+        assert kept == list(range(i + 1))[-len(kept) :]
+        assert min(i + 1, room) <= len(kept) <= room + 126
+        if i % 100 == 0:
+            states.append((tail, kept))
+    assert all(list(before) == kept for before, kept in states)  # what was made of it changed nothing
+
+
+def test_tails_are_equal_by_what_they_hold():
+    assert Tail(3).added(1) == Tail(3).added(1) != Tail(3).added(2)
+    assert hash(Tail(3).added(1)) == hash(Tail(3).added(1))
+    assert Tail(3) != [1]
+    assert repr(Tail(3).added("a")) == "Tail(['a'])"

@@ -1,4 +1,4 @@
-"""A persistent vector: immutable, and a copy with one item changed shares all but a small part of it."""
+"""Persistent sequences: immutable, and a changed copy shares all but a small part with what it was made of."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Generic, TypeVar, final
 
-__all__ = ["Vector"]
+__all__ = ["Tail", "Vector"]
 
 _T = TypeVar("_T")
 
@@ -71,4 +71,47 @@ class Vector(Generic[_T]):
         after._rows, after._size = self._rows.copy(), self._size
         row = after._rows[index >> _BITS] = self._rows[index >> _BITS].copy()
         row[index & _ROW - 1] = item
+        return after
+
+
+@final
+class Tail(Generic[_T]):
+    """The last items of an endless row: adding one costs next to nothing, and what is long past is forgotten.
+
+    Args:
+        room: How many it holds at the least once there were as many, at least 1; up to 64 more are kept, because they go by rows.
+
+    Example:
+        >>> tail = Tail(2)
+        >>> for letter in "abc":
+        ...     tail = tail.added(letter)
+        >>> list(tail)
+        ['a', 'b', 'c']
+    """
+
+    __slots__ = ("_newest", "_room", "_rows")
+
+    def __init__(self, room: int) -> None:
+        self._room = (room - 1 >> _BITS) + 1  # full rows
+        self._rows: tuple[tuple[_T, ...], ...] = ()
+        self._newest: tuple[_T, ...] = ()
+
+    def __iter__(self) -> Iterator[_T]:
+        return chain(chain.from_iterable(self._rows), self._newest)
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Tail) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return f"Tail({list(self)!r})"
+
+    def added(self, item: _T) -> Tail[_T]:
+        """Returns the row with another item at its end."""
+        after: Tail[_T] = object.__new__(Tail)
+        after._room, after._rows, after._newest = self._room, self._rows, (*self._newest, item)
+        if len(after._newest) == _ROW:
+            after._rows, after._newest = (*self._rows[-self._room + 1 or len(self._rows) :], after._newest), ()
         return after

@@ -13,7 +13,7 @@ from lamarck._rng import lots
 from lamarck.types import Key
 
 if TYPE_CHECKING:
-    from lamarck.population import Record
+    from lamarck.record import Record
 
 __all__ = ["Cohort"]
 

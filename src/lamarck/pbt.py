@@ -257,11 +257,16 @@ class PBT:
                 f"{strategy.name!r} made member {member} copy report {source.weights}, whose weights nobody can go on from "
                 f"(value {weights.value}, checkpoint {weights.checkpoint}); choose among `cohort.donor`"
             )
-        if source.explore:
-            hparams = self._explored(population, member, hparams, rng)
-        return self._assign(member, generation, hparams, weights, source.reason, hparams_from=list(source.hparams))
+        taken = self._assign(member, generation, hparams, weights, source.reason, hparams_from=list(source.hparams))
+        return self._explored(population, taken, rng) if source.explore else taken
 
-    def _explored(self, population: Population, member: int, inherited: HParams, rng: np.random.Generator) -> HParams:
+    def _explored(self, population: Population, taken: Assigned, rng: np.random.Generator) -> Assigned:
+        """Changes the hyperparameters of an interval; the strategy sees the population in which it was handed out as it is."""
+        interval = taken.interval
+        hparams = self._changed(apply(population, taken), interval.member, interval.hparams, rng)
+        return Assigned(interval=replace(interval, hparams=hparams))
+
+    def _changed(self, population: Population, member: int, inherited: HParams, rng: np.random.Generator) -> HParams:
         try:
             for _ in range(_TRIES):
                 # A copy, because a strategy may change it in place, and it is the donor's.
@@ -314,8 +319,8 @@ class PBT:
         if self.rescue is not None and (source := self._asked(self.rescue, member, population, rng)) is not None:
             return self._follow(population, member, generation, self.rescue, replace(source, reason=f"{why}: {source.reason}"), rng)
         if back is not None:
-            hparams = self._explored(population, member, back.hparams, rng)
-            return self._assign(member, generation, hparams, back, f"{why}: back to its own generation {back.generation}")
+            taken = self._assign(member, generation, back.hparams, back, f"{why}: back to its own generation {back.generation}")
+            return self._explored(population, taken, rng)
         return self._assign(member, generation, self.space.sample(rng, initial=True), None, f"{why}: fresh start")
 
     # ---- a report comes in -------------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ function of the rest: each is kept with the reports that have come in since, bec
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,91 +19,20 @@ from numpy.typing import NDArray
 
 from lamarck._errors import ReportError
 from lamarck._quick import quick
-from lamarck._vector import Vector
+from lamarck._vector import Tail, Vector
 from lamarck.cohort import Cohort
+from lamarck.record import TRAIL, Record, fitness_of
 from lamarck.types import Assigned, Damaged, Ended, Event, Failed, HParams, Interval, Key, Report, Reported, Retired, Settings, Started
 
-__all__ = ["TRAIL", "Member", "Population", "Record", "apply", "fitness_of", "reached", "replay"]
+__all__ = ["RECENT", "TRAIL", "Member", "Population", "Record", "apply", "fitness_of", "reached", "replay"]
 
-TRAIL = 64
-"""Past fitnesses that a record carries along its lineage: the most that a test over the last k values can look at."""
+RECENT = 256
+"""Newest reports, whoever's, that a strategy can learn from: `Population.recent`."""
 
 _RETIRED = np.iinfo(np.int64).max
 
 _Since = tuple["Record", "_Since"] | None
 """Reports that have come in since, the newest first."""
-
-
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """An acknowledged report together with what it was trained from.
-
-    Args:
-        member: Who reported.
-        generation: For which interval.
-        step: Step reached.
-        value: The metric as reported.
-        fitness: Higher is better; ``-inf`` for a value that is not finite.
-        checkpoint: What was evaluated, or ``None`` if nothing was saved or it is damaged.
-        hparams: What was trained with.
-        parent: Report that the weights came from.
-        samples: The single evaluations behind the value.
-        metrics: Further numbers of the report; decisions do not look at them.
-        trail: Fitnesses of these weights and their ancestors, oldest first, this one last; at most `TRAIL`.
-    """
-
-    member: int
-    generation: int
-    step: int
-    value: float
-    fitness: float
-    checkpoint: str | None
-    hparams: HParams
-    parent: Key | None
-    samples: tuple[float, ...] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    trail: tuple[float, ...] = ()
-
-    @classmethod
-    def of(cls, report: Report, interval: Interval, settings: Settings, before: tuple[float, ...] | None = None) -> Record:
-        """Joins a report and its interval, and turns the value into a fitness.
-
-        Args:
-            report: What was reported.
-            interval: What it answers.
-            settings: The rules of the run; the mode gives the sign.
-            before: Trail of the weights that the interval began with; ``None`` for a record without a trail.
-        """
-        fitness = fitness_of(report.value, settings)
-        return cls(
-            member=report.member,
-            generation=report.generation,
-            step=report.step,
-            value=report.value,
-            fitness=fitness,
-            checkpoint=report.checkpoint,
-            hparams=interval.hparams,
-            parent=interval.parent,
-            samples=report.samples,
-            metrics=report.metrics,
-            trail=() if before is None else (*before[1 - TRAIL :], fitness),
-        )
-
-    @property
-    def key(self) -> Key:
-        """(member, generation)."""
-        return (self.member, self.generation)
-
-    @property
-    def finite(self) -> bool:
-        """Whether the value was a number that can be compared."""
-        return self.fitness != -math.inf
-
-    @property
-    def sound(self) -> bool:
-        """Whether somebody may go on from these weights."""
-        return self.fitness != -math.inf and self.checkpoint is not None
 
 
 @quick
@@ -147,6 +76,7 @@ class Population:
         generations: ``int64[N]``; how many intervals each member has reported, which is also the generation it does next. Retired members hold
             the largest integer.
         standing: Members whose interval was handed out and not yet reported.
+        reports: The newest records, whoever's, in the order of acknowledgement; see `recent`.
         best: The best finite record so far; the earlier one if two are equal.
         ended: Why the run is over, or ``None``.
     """
@@ -155,6 +85,7 @@ class Population:
     members: Vector[Member]
     initial: tuple[HParams, ...]
     generations: NDArray[np.int64] = field(compare=False)
+    reports: Tail[Record]
     standing: frozenset[int] = frozenset()
     best: Record | None = None
     ended: str | None = None
@@ -208,6 +139,21 @@ class Population:
             age=age,
         )
 
+    def recent(self, member: int, count: int) -> list[Record]:
+        """Returns the last reports that a member may learn from, whoever's, by generation and member.
+
+        Like `cohort` it looks at no report that is older than the member's own last one, unless ``compare="latest"``. So in a synchronous run
+        everybody of one generation sees the same, whatever came in meanwhile. Reports of members that have retired since are among them.
+
+        Args:
+            member: Who asks.
+            count: How many at most, from 1 to `RECENT`.
+        """
+        age = int(self.generations[member]) - 1 if self.settings.compare == "age" else _RETIRED
+        return sorted((record for record in self.reports if record.generation <= age), key=lambda record: (record.generation, record.member))[
+            -count:
+        ]
+
     def live(self) -> frozenset[str]:
         """Returns the checkpoints that a decision, standing or possible, may name: all others can be deleted."""
         names = {record.checkpoint for member in self.members for record in member.records}
@@ -228,19 +174,6 @@ def _comparable(member: Member, age: int | None) -> Record | None:
         if age is None or record.generation <= age:
             return record
     return None
-
-
-def fitness_of(value: float, settings: Settings) -> float:
-    """Returns a value as decisions see it, higher is better: the one place that knows signs and what is not finite.
-
-    Example:
-        >>> settings = Settings(population_size=1, interval=1, generations=1, mode="min")
-        >>> fitness_of(0.5, settings), fitness_of(math.nan, settings)
-        (-0.5, -inf)
-    """
-    if not math.isfinite(value):
-        return -math.inf
-    return value if settings.mode == "max" else -value
 
 
 def reached(value: float, settings: Settings) -> bool:
@@ -276,6 +209,8 @@ def apply(population: Population | None, event: Event) -> Population:
             members=Vector(Member(id=i) for i in range(size)),
             initial=event.initial,
             generations=np.zeros(size, dtype=np.int64),
+            # What is `recent` must not depend on the order in which two generations' reports came.
+            reports=Tail(RECENT + 2 * size),
         )
     if population is None:
         raise ReportError(f"a journal must begin with a 'Started' event; this one begins with {type(event).__name__!r}")
@@ -305,6 +240,7 @@ def _with(
     generations: NDArray[np.int64] | None = None,
     standing: frozenset[int] | None = None,
     best: Record | None = None,
+    reports: Tail[Record] | None = None,
     cohorts: dict[int | None, tuple[Cohort, _Since]] | None = None,
 ) -> Population:
     return Population(
@@ -312,6 +248,7 @@ def _with(
         members=population.members.replaced(member.id, member),
         initial=population.initial,
         generations=population.generations if generations is None else generations,
+        reports=population.reports if reports is None else reports,
         standing=population.standing if standing is None else standing,
         best=population.best if best is None else best,
         ended=population.ended,
@@ -360,7 +297,15 @@ def _reported(population: Population, report: Report) -> Population:
         records=_kept((*member.records, record), floor - 1 if settings.compare == "age" else report.generation, settings.durable_every or 1),
         copied_at=member.copied_at,
     )
-    return _with(population, after, generations=generations, standing=population.standing - {member.id}, best=best, cohorts=cohorts)
+    return _with(
+        population,
+        after,
+        generations=generations,
+        standing=population.standing - {member.id},
+        best=best,
+        reports=population.reports.added(record),
+        cohorts=cohorts,
+    )
 
 
 def _kept(records: tuple[Record, ...], age: int, durable_every: int) -> tuple[Record, ...]:

@@ -16,6 +16,7 @@ from lamarck.explore.chain import Chain
 from lamarck.explore.function import Function
 from lamarck.explore.gaussian import Gaussian
 from lamarck.explore.keep import Keep
+from lamarck.explore.pb2 import PB2
 from lamarck.explore.per_key import PerKey
 from lamarck.explore.perturb import Perturb
 from lamarck.explore.perturb_or_resample import PerturbOrResample
@@ -23,6 +24,7 @@ from lamarck.explore.resample import Resample
 from lamarck.types import Explore
 
 __all__ = [
+    "PB2",
     "STRATEGIES",
     "Chain",
     "Function",
@@ -41,6 +43,7 @@ STRATEGIES: dict[str, type[Explore]] = {
     "function": Function,
     "gaussian": Gaussian,
     "keep": Keep,
+    "pb2": PB2,
     "per_key": PerKey,
     "perturb": Perturb,
     "perturb_or_resample": PerturbOrResample,
