@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 
 import numpy as np
 import pytest
@@ -322,3 +323,16 @@ def test_overlapping_flushes_keep_every_promise_but_the_moment(tmp_path, monkeyp
     store.put(0, 2, {"a": 3})
     with pytest.raises(CheckpointError, match="No space left"):
         store.put(0, 3, {"a": 4})
+
+
+def test_two_threads_that_wait_for_the_same_flush_both_go_on(tmp_path):
+    class Taken(deque):
+        """Another thread takes the last flush just after this one has seen it."""
+
+        def __bool__(self):
+            return True
+
+    store = FolderCheckpoints(tmp_path, overlap=True)
+    store._flushes = Taken()
+    assert store.get(store.put(0, 0, {"x": 1})) == {"x": 1}
+    store.settle(store.names())

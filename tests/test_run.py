@@ -441,3 +441,9 @@ def test_a_run_that_ends_or_is_stopped_is_all_on_the_disk(monkeypatch):
     ((stopped), (ended)) = settled
     assert {history[member, 3 - (member > 2)].checkpoint for member in range(4)} <= stopped
     assert {history.member(member)[-1].checkpoint for member in range(4)} | {history.best.checkpoint} <= ended
+
+
+@pytest.mark.parametrize("journal", ["", ".", "/", "a\0b.db", "a\ud800.db"])
+def test_a_journal_that_cannot_be_a_file_is_refused(journal):
+    with pytest.raises(lk.SettingsError, match="journal: got .* it must be the path of a file"):
+        lk.run(lambda worker: None, lk.Space(h=lk.Float(0.0, 1.0)), population_size=1, interval=1, generations=1, journal=journal)

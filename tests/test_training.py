@@ -1,6 +1,7 @@
 """The worker: the right weights at the right time, and plain words for misuse."""
 
 import random
+from collections import deque
 
 import numpy as np
 import pytest
@@ -179,8 +180,9 @@ def test_misuse_is_explained():
         (dict(value=1.0, step="1"), "step: got '1'; give a whole number"),
         (dict(value=1.0, samples=3), "samples: got 3; give a sequence of numbers"),
         (dict(value=1.0, samples=[10**400]), "samples: got 1000+; give one number"),
-        (dict(value=1.0, metrics=[1]), r"metrics: got \[1\]; give a mapping from names to numbers"),
-        (dict(value=1.0, metrics={1: 2}), "metrics: got {1: 2}; give a mapping from names to numbers"),
+        (dict(value=1.0, metrics=[1]), r"metrics: got \[1\]; give a mapping from names, which do not begin with '\$', to numbers"),
+        (dict(value=1.0, metrics={1: 2}), "metrics: got {1: 2}; give a mapping from names"),
+        (dict(value=1.0, metrics={"$a": 2}), r"metrics: got {'\$a': 2}; give a mapping from names, which do not begin with"),
         (dict(value=1.0, metrics={"a": 10**400}), r"metrics\['a'\]: got 1000+; give one number"),
     ],
 )
@@ -214,6 +216,7 @@ def test_everything_that_can_be_tracked_comes_back():
         "python": random.Random(1),
         "array": np.ones(3),
         "list": [1, 2],
+        "deque": deque([(1, 0.5), (2, 0.25)], maxlen=2),
         "dict": {"a": 1},
     }
     box = [0]
@@ -232,6 +235,7 @@ def test_everything_that_can_be_tracked_comes_back():
         things["tensor"] += 1
     things["array"] += 1
     things["list"].append(3)
+    things["deque"].append((3, 0.125))
     things["dict"]["b"] = 2
     box[0] = 9
     draws()
@@ -243,6 +247,7 @@ def test_everything_that_can_be_tracked_comes_back():
     assert things["optimizer"].state_dict()["state"] == {}
     assert things["tensor"].tolist() == [1, 1]
     assert things["array"].tolist() == [1, 1, 1]
+    assert (list(things["deque"]), things["deque"].maxlen) == ([(1, 0.5), (2, 0.25)], 2)
     assert (things["list"], things["dict"], box) == ([1, 2], {"a": 1}, [0])
     with pytest.raises(TrainingError, match="cannot track 'nothing', a int"):
         tracked("nothing", 3)

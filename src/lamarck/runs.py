@@ -257,6 +257,8 @@ class Opened:
         if not isinstance(name, str) or name in ("", "..") or Path(name).name != name or not name.isprintable() or len(name.encode()) > 200:
             raise SettingsError(f"name: got {name!r}; it must be a plain name of at most 200 bytes, without folders or control characters")
         self._given = isinstance(journal, Journal)
+        if isinstance(journal, str | os.PathLike) and (not Path(journal).name or not _encodable(os.fspath(journal))):
+            raise SettingsError(f"journal: got {os.fspath(journal)!r}; it must be the path of a file, e.g. 'run.db'")
         if checkpoints is None and isinstance(journal, str | os.PathLike):
             checkpoints = checkpoints_of(journal, name)
         self.store = checkpoints if isinstance(checkpoints, Checkpoints) else open_checkpoints(checkpoints)
@@ -268,6 +270,14 @@ class Opened:
     def __exit__(self, *_: object) -> None:
         if self.journal is not None and not self._given:
             self.journal.close()
+
+
+def _encodable(path: str | bytes) -> bool:
+    """Whether the operating system can be given a path."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def _train(engine: Engine, train: Train, coordinator: Coordinator, journal: object) -> History:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, final, runtime_checkable
@@ -46,7 +47,8 @@ def tracked(name: str, thing: Any) -> Tracked:
     Args:
         name: What to call it in messages.
         thing: Anything with ``state_dict`` and ``load_state_dict``; a numpy array or PyTorch tensor, restored in place; a random generator of
-            Python, numpy or PyTorch; a list or dictionary of plain values, restored in place; or a pair of functions ``(save, load)``.
+            Python, numpy or PyTorch; a list, deque or dictionary of plain values, restored in place; or a pair of functions
+            ``(save, load)``.
 
     Raises:
         TrainingError: If it is none of these.
@@ -76,6 +78,8 @@ def tracked(name: str, thing: Any) -> Tracked:
         return Tracked(lambda: thing, lambda state: _refill(thing, state))
     if isinstance(thing, list):
         return Tracked(lambda: thing, lambda state: thing.__setitem__(slice(None), state))
+    if isinstance(thing, deque):
+        return Tracked(lambda: list(thing), lambda state: _requeue(thing, state))
     if (torch := sys.modules.get("torch")) is not None:
         if isinstance(thing, torch.Tensor):
             return Tracked(thing.detach, lambda state: thing.detach().copy_(_fitting(name, thing, state)))
@@ -83,7 +87,7 @@ def tracked(name: str, thing: Any) -> Tracked:
             return Tracked(thing.get_state, thing.set_state)
     raise TrainingError(
         f"cannot track {name!r}, a {type(thing).__name__}: give something with state_dict and load_state_dict, an array or tensor, a random "
-        "generator, a list or dict, or a pair of functions (save, load)"
+        "generator, a list, deque or dict, or a pair of functions (save, load)"
     )
 
 
@@ -100,3 +104,8 @@ def _fitting(name: str, thing: Any, state: Any) -> Any:
 def _refill(target: dict[Any, Any], state: dict[Any, Any]) -> None:
     target.clear()
     target.update(state)
+
+
+def _requeue(target: deque[Any], state: list[Any]) -> None:
+    target.clear()
+    target.extend(state)

@@ -337,8 +337,8 @@ def _numbers(where: str, got: object) -> tuple[float, ...]:
 
 
 def _named(where: str, got: object) -> dict[str, float]:
-    if not isinstance(got, Mapping) or not all(isinstance(name, str) for name in got):
-        raise ReportError(f"{where}: got {got!r}; give a mapping from names to numbers")
+    if not isinstance(got, Mapping) or not all(isinstance(name, str) and name[:1] != "$" for name in got):
+        raise ReportError(f"{where}: got {got!r}; give a mapping from names, which do not begin with '$', to numbers")
     return {name: _number(f"{where}[{name!r}]", number) for name, number in got.items()}
 
 

@@ -124,8 +124,9 @@ class FolderCheckpoints(Checkpoints):
 
     def _flushed(self) -> None:
         """Waits until the checkpoints before are on the disk."""
-        while self._flushes:
-            self._flushes.popleft().result()
+        with suppress(IndexError):  # another thread may take the last one between a question and the answer
+            while True:
+                self._flushes.popleft().result()
 
     def _write(self, file: Packed, *, lasting: bool) -> None:
         at_once = lasting and self._thread is None
