@@ -22,6 +22,7 @@ from lamarck.checking.report import CheckReport, Costs, Effect, Experiment, Find
 from lamarck.checking.states import Difference, differences, leaves
 from lamarck.checking.trial import Job, Trouble, attempt
 from lamarck.checking.watch import look, user_frames
+from lamarck.cli.check import _costs
 from lamarck.space import Categorical, Constant, Float, Int, Space
 
 # ---- states ---------------------------------------------------------------------------------------------------------------------------------
@@ -158,6 +159,15 @@ def test_every_configuration_of_a_plan_is_allowed_and_differs_in_what_it_should(
 
 
 # ---- costs and the report -------------------------------------------------------------------------------------------------------------------
+
+
+def test_training_that_takes_no_time_beside_saving_is_no_ground_for_a_recommendation():
+    for train, timed in ((0.0, False), (0.0009, False), (0.0011, True)):
+        costs = Costs(steps=5, train=train, save=0.01, restore=0.001, bytes=170)
+        assert costs.timed is timed
+        said = str(_costs(costs))
+        assert ("check with longer ones: --interval 500" in said) is not timed
+        assert ("steps or more" in said) is timed
 
 
 def test_the_recommended_interval_keeps_the_overhead_under_two_percent():

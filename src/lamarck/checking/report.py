@@ -124,6 +124,11 @@ class Costs:
         return self.save + self.restore + _REPORT
 
     @property
+    def timed(self) -> bool:
+        """Whether training took long enough to be told from the scatter of saving, which is measured together with it."""
+        return self.train > self.save / 10
+
+    @property
     def share(self) -> float:
         """Overhead of the interval that was measured, as a share of its training time."""
         return self.overhead / max(self.train, 1e-9)

@@ -109,6 +109,11 @@ def _style(experiment: Experiment) -> str:
 
 def _costs(costs: Costs) -> RenderableType:
     least = costs.recommended
+    if not costs.timed:
+        return Text(
+            f"{costs.steps:,} steps take too little time to be told beside saving, {_seconds(costs.save)} ({costs.bytes / 1e6:,.2g} MB). "
+            f"To learn how long intervals should be, check with longer ones: --interval {100 * costs.steps}"
+        )
     return Text(
         f"{costs.steps:,} steps take {_seconds(costs.train)}, saving {_seconds(costs.save)} and restoring {_seconds(costs.restore)} "
         f"({costs.bytes / 1e6:,.2g} MB): {min(costs.share, 99):.1%} on top.\n"
