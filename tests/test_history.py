@@ -87,6 +87,7 @@ def test_founders_takeover_and_diversity():
     first, last = diversity(history, 0), diversity(history, 2)
     assert (first.founders, first.effective_founders) == (2, 2.0)
     assert (last.founders, last.effective_founders) == (1, 1.0)
+    assert set(last.spread) == {"h"}
     assert last.spread["h"] == pytest.approx(np.std([0.3, 0.4]) * math.sqrt(12))
     assert takeover(History.of(STORY[:5])) is None
 

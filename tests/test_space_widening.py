@@ -77,6 +77,7 @@ def test_a_run_that_was_resumed_with_wider_ranges_can_be_read(resumed, capsys):
     history = lk.open_run(resumed)
     assert history.space["h"].high == max(record.hparams["h"] for record in history.records)
     assert 0 < diversity(history, 5).spread["h"] < 2
+    assert set(diversity(history, 5).spread) == {"h"}  # choices have no spread
     assert len(history.schedule().simplified(1.0, history.space)) <= len(history.schedule())
     assert "data:image" in plots.html(history)
     assert guards.check(history) is not None

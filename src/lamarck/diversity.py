@@ -12,9 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import final
 
-import numpy as np
-
 from lamarck.history import History
+from lamarck.space import Float, Int
 
 __all__ = ["Diversity", "diversity", "expected_takeover", "takeover"]
 
@@ -47,12 +46,11 @@ def diversity(history: History, generation: int) -> Diversity:
     """
     records = history.generation(generation)
     shares = Counter(history.founders[record.key] for record in records)
-    unit = history.space.to_unit([record.hparams for record in records])
     spread = {}
-    for column, name in enumerate(history.space.names):
-        values = unit[:, column][~np.isnan(unit[:, column])]
-        if len(values) > 1:
-            spread[name] = float(values.std() * math.sqrt(12))
+    for name, parameter in history.space.items():
+        values = [record.hparams[name] for record in records if name in record.hparams]
+        if len(values) > 1 and isinstance(parameter, Float | Int):
+            spread[name] = float(parameter.to_units(values).std() * math.sqrt(12))  # type: ignore[arg-type]
     return Diversity(
         generation=generation,
         founders=len(shares),

@@ -135,4 +135,4 @@ def _bar(value: float, low: float, high: float) -> str:
     if not math.isfinite(value):
         return "·"
     part = (value - low) / (high - low) if high > low else 1.0
-    return _BARS[min(max(int(part * len(_BARS)), 0), len(_BARS) - 1)]
+    return _BARS[min(int(min(max(part, 0.0), 1.0) * len(_BARS)), len(_BARS) - 1)]

@@ -21,8 +21,8 @@ from lamarck.diversity import diversity, takeover
 from lamarck.guards import findings_of
 from lamarck.history import History
 from lamarck.observers.progress import clock_text, counted
+from lamarck.plots.data import drawable, window
 from lamarck.plots.data import values as values_of
-from lamarck.plots.data import window
 from lamarck.population import Member, Population, Record
 from lamarck.space import Constant, Float, Int
 from lamarck.types import Failure
@@ -146,7 +146,7 @@ def _age(journal: Path) -> float:
 
 def _members(history: History, population: Population, names: Sequence[str], width: int, most: int) -> Iterator[RenderableType]:
     """The members, best first."""
-    low, high = window(np.array([record.value if record.finite else math.nan for record in history.records]))
+    low, high = window(drawable([record.value for record in history.records]))
     records = {member.id: history.member(member.id) for member in population.members}
     newest = {i: mine[-1] if mine else None for i, mine in records.items()}
     members = sorted(population.members, key=lambda member: -last.fitness if (last := newest[member.id]) else math.inf)
@@ -202,6 +202,8 @@ def _origin(record: Record | None) -> str:
 def _course(history: History, width: int) -> Iterator[RenderableType]:
     """How the best value so far has grown, and each numeric hyperparameter on the way to it, over the range that the space allows."""
     corners = values_of(history).best
+    if not len(corners):  # no value that can be drawn
+        return
     steps = np.linspace(corners[0, 0], corners[-1, 0], _COURSE)
     best = corners[np.searchsorted(corners[:, 0], steps, side="right") - 1, 1]
     line, space = history.lineage(), history.space

@@ -85,9 +85,9 @@ class Zigzag:
         if len(lines) < 2:
             return cls()
         values = np.array(lines)
-        values -= values.mean(axis=0)
-        before, after = np.diff(values, axis=1).T
         with np.errstate(over="ignore", invalid="ignore"):
+            values -= values.mean(axis=0)
+            before, after = np.diff(values, axis=1).T
             noise, spread = float(-before @ after), float(values[:, 1] @ values[:, 1])
         return cls(noise=noise, spread=spread, freedom=len(lines) - 1) if math.isfinite(noise + spread) else cls()
 

@@ -28,12 +28,18 @@ def widened(space: Space, configs: Iterable[HParams]) -> Space:
         >>> widened(space, [{"lr": 0.5, "opt": "sgd"}, {"lr": 0.001, "opt": "lion"}])
         Space({'lr': Float(low=0.001, high=0.5, log=True), 'opt': Categorical(choices=['sgd', 'adam', 'lion'])})
     """
-    given = [(name, value) for config in configs for name, value in config.items() if name in space]
-    outside = {name for name, value in given if not space[name].contains(value)}
-    if not outside:
-        return space
-    wide = {name: _holding(space[name], [value for key, value in given if key == name]) for name in outside}
-    return Space({**space, **wide}).where(*space.constraints)
+    configs = list(configs)
+    columns = {name: [config[name] for config in configs if name in config] for name in space}
+    wide = {name: _holding(space[name], values) for name, values in columns.items() if not _holds(space[name], values)}
+    return Space({**space, **wide}).where(*space.constraints) if wide else space
+
+
+def _holds(parameter: Parameter, values: list[Any]) -> bool:
+    """Whether all values are allowed; numbers, of which there may be very many, are asked about by their ends."""
+    kinds = set(map(type, values))
+    if values and ((isinstance(parameter, Float) and kinds <= {float, int}) or (isinstance(parameter, Int) and kinds == {int})):
+        return parameter.contains(min(values)) and parameter.contains(max(values))
+    return all(map(parameter.contains, values))
 
 
 def _holding(parameter: Parameter, values: list[Any]) -> Parameter:

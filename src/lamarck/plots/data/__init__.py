@@ -11,7 +11,7 @@ from lamarck.plots.data.coordinates import Coordinates, Scale, coordinates
 from lamarck.plots.data.lineage import Lineage, lineage
 from lamarck.plots.data.panels import Panel, panels
 from lamarck.plots.data.paths import Paths, default_names, paths
-from lamarck.plots.data.strands import Family, Strands, own_last, strands
+from lamarck.plots.data.strands import Family, Strands, drawable, own_last, strands
 from lamarck.plots.data.takeover import Takeover, takeover
 from lamarck.plots.data.values import Band, Values, values, window
 
@@ -28,6 +28,7 @@ __all__ = [
     "Values",
     "coordinates",
     "default_names",
+    "drawable",
     "lineage",
     "own_last",
     "panels",

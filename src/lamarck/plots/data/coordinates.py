@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamarck.history import History
+from lamarck.plots.data.strands import drawable
 from lamarck.plots.data.values import window
 from lamarck.space import Categorical, Constant, Float, Int, Parameter
 
@@ -56,7 +57,7 @@ def coordinates(history: History) -> Coordinates:
     space = history.space
     varying = [column for column, name in enumerate(space.names) if not isinstance(space[name], Constant)]
     unit = space.to_unit([record.hparams for record in records]).reshape(len(records), len(space.names))
-    value = np.array([record.value if record.finite else math.nan for record in records], dtype=np.float64)
+    value = drawable([record.value for record in records])
     low, high = window(value)
     height = np.clip((value - low) / (high - low), 0, 1) if high > low else np.where(np.isnan(value), math.nan, 0.5)
     digits = next((digits for digits in range(4, 17) if f"{low:.{digits}g}" != f"{high:.{digits}g}"), 17)

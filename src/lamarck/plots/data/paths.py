@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lamarck._errors import SettingsError
 from lamarck.history import History
-from lamarck.plots.data.strands import Strands, own_last, strands
+from lamarck.plots.data.strands import Strands, drawable, own_last, strands
 from lamarck.plots.data.values import window
 from lamarck.space import Float, Int
 
@@ -116,9 +116,9 @@ def _numeric(history: History) -> dict[str, bool]:
 def _column(history: History, name: str) -> tuple[NDArray[np.float64], bool]:
     metrics, numeric = _metrics(history), _numeric(history)
     if name == "value":
-        return np.array([record.value for record in history.records], dtype=np.float64), False
+        return drawable([record.value for record in history.records]), False
     if name in metrics:
-        return np.array([record.metrics.get(name, math.nan) for record in history.records], dtype=np.float64), False
+        return drawable([record.metrics.get(name, math.nan) for record in history.records]), False
     if name in numeric:
         given = (record.hparams.get(name) for record in history.records)
         return np.array([math.nan if value is None else float(value) for value in given], dtype=np.float64), numeric[name]

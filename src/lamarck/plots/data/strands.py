@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -13,7 +14,10 @@ from numpy.typing import NDArray
 from lamarck.history import History
 from lamarck.types import Key
 
-__all__ = ["Family", "Strands", "own_last", "strands"]
+__all__ = ["Family", "Strands", "drawable", "own_last", "strands"]
+
+_LARGEST = 1e300
+"""Largest size of a value that is drawn: the width of an axis, and its margins, must be numbers as well."""
 
 
 @final
@@ -41,7 +45,7 @@ class Strands:
         start: ``float64[R]``; step at which the strand begins.
         until: ``float64[R]``; step at which it was reported.
         before: ``float64[R]``; value of the weights that it began from, NaN at the beginning of a life.
-        value: ``float64[R]``; NaN where the value was not finite.
+        value: ``float64[R]``; NaN where the value was not finite, or too large to be drawn.
         parent: ``int64[R]``; row of the strand that it goes on from, -1 for a founder.
         family: ``int64[R]``; place in ``families``.
         living: ``bool[R]``; whether a member that has not retired carries its weights, or weights that descend from them, now.
@@ -65,13 +69,19 @@ class Strands:
         return len(self.member)
 
 
+def drawable(values: Sequence[float]) -> NDArray[np.float64]:
+    """Returns values as an axis can take them, ``float64[R]``: NaN where one is not finite, or so large that an axis around it is not."""
+    numbers = np.array(values, dtype=np.float64)
+    return np.where(np.abs(numbers) <= _LARGEST, numbers, math.nan)
+
+
 def strands(history: History) -> Strands:
     """Returns the strands of a run."""
     records = history.records
     rows = {record.key: row for row, record in enumerate(records)}
     above = [-1 if record.parent is None else rows[record.parent] for record in records]
     parent = np.array(above, dtype=np.int64)
-    value = np.array([record.value if record.finite else math.nan for record in records], dtype=np.float64)
+    value = drawable([record.value for record in records])
     until = np.array([record.step for record in records], dtype=np.float64)
     member = np.array([record.member for record in records], dtype=np.int64)
     newest = {record.member: row for row, record in enumerate(records) if record.member not in history.retired}
