@@ -345,6 +345,5 @@ def test_help_loads_no_command_and_no_numpy():
         "lamarck._errors",
         "lamarck.cli",
         "lamarck.cli.app",
-        "lamarck.cli.signals",
     }
     assert "numpy" not in loaded

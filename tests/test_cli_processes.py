@@ -122,7 +122,7 @@ def unbroken(tmp_path_factory):
     return events(folder / "train.db")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_the_first_signal_stops_cleanly_and_says_how_to_go_on(number, status, unbroken):
     process = subprocess.Popen(RUN, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until(lambda: reports() >= 5, process)
@@ -164,11 +164,13 @@ def test_the_second_signal_ends_it_at_once_whatever_training_does(number):
     assert [type(codec.decode(event)).__name__ for event in events("deaf.db")] == ["Started", "Assigned"]
 
 
-def test_a_signal_that_was_ignored_from_the_start_stays_ignored(unbroken):
-    ignoring = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *RUN]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_was_ignored_from_the_start_stays_ignored(number, unbroken):
+    """As SIGHUP is under nohup."""
+    ignoring = ["bash", "-c", f'trap "" {number.name}; exec "$@"', "bash", *RUN]
     process = subprocess.Popen(ignoring, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     until(lambda: reports() >= 3, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate()
     assert process.returncode == 0, err
     assert events() == unbroken

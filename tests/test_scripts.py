@@ -357,7 +357,8 @@ def test_joined_the_same_script_makes_the_same_decisions(expected):
     assert told(run_of("served.db", "cifar")) == told(expected)
 
 
-def test_a_script_that_is_asked_to_end_gives_its_interval_back_at_once():
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_script_that_is_asked_to_end_gives_its_interval_back_at_once(number):
     """What a batch system does before it takes a machine away. The lease is an hour: only a word can have freed the member."""
     import asyncio
 
@@ -367,8 +368,8 @@ def test_a_script_that_is_asked_to_end_gives_its_interval_back_at_once():
         asyncio.run(service.create(Plan.of({"name": "main", "space": SPACE.to_dict(), **RULES, "population_size": 1})))
         first = subprocess.Popen(command, env=environment(LAMARCK_URL=url))
         wait_for(lambda: list(Path().glob("pid-*")))
-        first.terminate()
-        assert first.wait(30) == 128 + signal.SIGTERM
+        first.send_signal(number)
+        assert first.wait(30) == 128 + number
         Path("slow").unlink()
         assert subprocess.run(command, env=environment(LAMARCK_URL=url), timeout=60, check=False).returncode == 0
     history = run_of("served.db")

@@ -62,7 +62,7 @@ class Served:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_server_is_stopped_in_order_and_goes_on_on_the_same_journal(number, capsys):
     Path("cifar.toml").write_text(PLAN)
     with Served("--run", "cifar.toml") as server:

@@ -209,7 +209,7 @@ def test_a_loader_with_workers_of_its_own_works_and_leaves_none(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGHUP])
 def test_who_ends_the_engine_ends_its_processes_and_theirs(how, tmp_path):
     (tmp_path / "script.py").write_text(LOADING, encoding="utf-8")
     (tmp_path / "slow").touch()
@@ -416,7 +416,7 @@ def test_a_process_that_starts_again_has_the_data_as_they_were(tmp_path):
     data = np.ones(1000)
     history = lk.run(Reads(data, tmp_path, "fit", 2), SPACE, engine=lk.Vectorised(processes=1, members_per_chunk=6), **settings(generations=1))
     assert {record.metrics["sum"] for record in history.records} == {1000}
-    with hosted(Reads(data, tmp_path, "", 1), 4, 2, None) as hosts:
+    with hosted(Reads(data, tmp_path, "", 1), 4, 1, 2) as hosts:
         assert len(hosts) == 2
 
 

@@ -6,7 +6,6 @@ import operator
 import os
 import platform
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from lamarck._checks import check_whole
 from lamarck._errors import JournalConflict, SettingsError
+from lamarck._signals import BATCH, say, stoppable
 from lamarck.checkpoints import Checkpoints, open_checkpoints
 from lamarck.coordinator import Coordinator, Observer, events_of
 from lamarck.engines import Engine, Train, engine_for
@@ -95,6 +95,7 @@ def run(
         TrainingError: If the training function breaks its contract.
         PopulationLost: If every member failed for good.
         KeyboardInterrupt: On Ctrl-C, after saying how to go on.
+        SystemExit: Likewise on SIGTERM or SIGHUP, with the status 143 or 129, unless this process answers them itself or ignores them.
 
     Example:
         >>> import lamarck as lk
@@ -282,18 +283,25 @@ def _encodable(path: str | bytes) -> bool:
 
 def _train(engine: Engine, train: Train, coordinator: Coordinator, journal: object) -> History:
     try:
-        engine(train, coordinator)
-    except (KeyboardInterrupt, SystemExit):  # the latter is a training function's own
-        done = int(np.minimum(coordinator.population.generations, coordinator.pbt.settings.generations).sum())
+        with stoppable(BATCH):
+            engine(train, coordinator)
+    except (KeyboardInterrupt, SystemExit):  # the latter by SIGTERM or SIGHUP, or a training function's own
         cure = "the run was in memory and is gone: give journal=... next time"
         if isinstance(journal, str | os.PathLike):
             cure = f"go on with: {_way_on(train, journal, coordinator.run)}"
-        print(f"\nstopped after {done} of {_total(coordinator)} intervals; {cure}", file=sys.stderr)  # noqa: T201
+        say(f"\nstopped after {_reported(coordinator)} of {_total(coordinator)} intervals; {cure}")
         raise
     finally:
         coordinator.rest()
         coordinator.checkpoints.settle(coordinator.population.live())
     return coordinator.history()
+
+
+def _reported(coordinator: Coordinator) -> int:
+    """How many intervals are reported: by the journal, because the population may be ahead of it, or, just when it was interrupted, behind."""
+    if coordinator.journal is None:
+        return len(coordinator.history().records)
+    return sum(event.startswith(b'{"$type":"Reported"') for event in coordinator.journal.read(coordinator.run))
 
 
 def _way_on(train: Train, journal: str | os.PathLike[str], run: str) -> str:

@@ -22,6 +22,7 @@ from lamarck._errors import (
     TrainingError,
     first_line,
 )
+from lamarck._signals import hush
 from lamarck.checkpoints import Checkpoints, MemoryCheckpoints
 from lamarck.tracking import Tracked, tracked
 from lamarck.types import Failure, Interval, Report
@@ -258,6 +259,8 @@ def attempt(train: Callable[[Worker], object], worker: Worker) -> Exception | No
     except LamarckError:
         raise
     except Exception as error:
+        if isinstance(error, OSError):
+            hush()  # what could not be printed on a terminal that is gone does not fail again
         if worker.current is None:
             raise TrainingError(f"the training function failed before its first interval: {type(error).__name__}: {error}") from error
         return error

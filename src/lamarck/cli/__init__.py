@@ -23,7 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What stands after ``lamarck`` on the command line; by default what the process was started with.
 
     Returns:
-        The exit status: 0; 1 if the training function failed; 2 for what the user can put right; 130 after Ctrl-C and 143 after SIGTERM.
+        The exit status: 0; 1 if the training function failed; 2 for what the user can put right; 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: After SIGTERM or SIGHUP, with the status 143 or 129.
 
     Example:
         >>> main(["--version"])
@@ -36,12 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require("cyclopts", "cli", "The lamarck command")
         require("rich", "cli", "The lamarck command")
         from lamarck.cli.app import run_app
-        from lamarck.cli.signals import Terminated
 
-        try:
-            return run_app(sys.argv[1:] if arguments is None else arguments)
-        except Terminated:
-            return 143
+        return run_app(sys.argv[1:] if arguments is None else arguments)
     except LamarckError as error:
         from lamarck.cli.errors import show
 

@@ -14,10 +14,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from lamarck._errors import TrainingError
+from lamarck._signals import STOPS, stoppable
 from lamarck.checking import CheckReport, Costs, Experiment, Finding
 from lamarck.checking import check as examine
 from lamarck.cli._text import Column, console, number, tables
-from lamarck.cli.signals import stoppable
 from lamarck.cli.target import ByName, Target, load_space
 
 __all__ = ["EXAMPLES", "check"]
@@ -60,7 +60,7 @@ def check(
     function = Target.parse(train)
     function.load_function(Path.cwd())
     found, _ = load_space(space, function, Path.cwd())
-    with stoppable(), _telling() as tell:
+    with stoppable(STOPS), _telling() as tell:
         report = examine(ByName(function, Path.cwd()), found, interval=interval, intervals=intervals, tell=tell)
     out = console()
     for part in _parts(report, out.width):

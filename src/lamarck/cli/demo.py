@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from lamarck._signals import Terminated, say
 from lamarck.cli.counted import counted
 
 __all__ = ["COMMAND", "digits", "figure2"]
@@ -60,8 +60,8 @@ def digits(
     try:
         with counted("intervals") as tell:
             result = demo(out, seeds, on_progress=tell)
-    except KeyboardInterrupt:
-        print(f"stopped; go on with: lamarck demo digits --out {shlex.quote(str(out))} --seeds {seeds}", file=sys.stderr)
+    except (KeyboardInterrupt, Terminated):
+        say(f"stopped; go on with: lamarck demo digits --out {shlex.quote(str(out))} --seeds {seeds}")
         raise
     print(render(result), *result.files, sep="\n")
 

@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from lamarck._errors import MissingExtra, SettingsError
+from lamarck._signals import Terminated, say
 from lamarck.cli._text import Column, console, number, tables
 from lamarck.cli.counted import counted
 from lamarck.cli.errors import plain_warnings
@@ -72,8 +73,8 @@ def replay(
             result = train_by(
                 made.train, history, schedule=followed, seeds=seeds, member=member, own=own, journal=into, workers=workers, on_progress=tell
             )
-    except KeyboardInterrupt:
-        print("\nstopped; what was reported is kept, and the same command goes on from there", file=sys.stderr)
+    except (KeyboardInterrupt, Terminated):
+        say("\nstopped; what was reported is kept, and the same command goes on from there")
         raise
     _show(result)
     _draw(result, into.with_suffix(".png") if out is None else out, out is not None)

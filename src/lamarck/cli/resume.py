@@ -9,12 +9,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from lamarck._errors import PopulationLost, SettingsError
+from lamarck._signals import STOPS, stoppable
 from lamarck.cli.errors import plain_warnings
 from lamarck.cli.live import Dashboard, live_page
 from lamarck.cli.options import NO_FILES, NO_WORKERS, Files, Workers
 from lamarck.cli.read import JournalFile, RunName, read
 from lamarck.cli.run import counts, tell
-from lamarck.cli.signals import stoppable
 from lamarck.cli.target import Target, load_space
 from lamarck.cli.trainer import Trainer, trainer
 from lamarck.engines import Engine
@@ -68,7 +68,7 @@ def resume(
         weights = checkpoints if checkpoints is not None else info.get("checkpoints")
         if checkpoints is None and weights is not None and "://" not in weights:
             weights = str(begun / weights)
-        with plain_warnings(), stoppable(), live_page(journal, name, wanted=dashboard), progress(**counts(history)) as shown:
+        with plain_warnings(), stoppable(STOPS), live_page(journal, name, wanted=dashboard), progress(**counts(history)) as shown:
             history = go_on(
                 made.train, journal, checkpoints=weights, name=name, engine=made.engine, observers=[shown, guard, *written], **changes
             )

@@ -13,13 +13,13 @@ from cyclopts import Parameter
 
 from lamarck import exploit as exploits
 from lamarck import explore as explores
+from lamarck._signals import STOPS, stoppable
 from lamarck.cli._text import console
 from lamarck.cli.errors import plain_warnings
 from lamarck.cli.findings import render
 from lamarck.cli.live import Dashboard, live_page
 from lamarck.cli.options import NO_FILES, NO_WORKERS, Files, Workers
 from lamarck.cli.read import past
-from lamarck.cli.signals import stoppable
 from lamarck.cli.target import load_space
 from lamarck.cli.trainer import trainer
 from lamarck.guards import Finding
@@ -112,7 +112,7 @@ def run(
     before = past(file, name) if resume else None
     guard, written = GuardObserver(before), list(files.observers())
     print(f"journal {file}, weights in {checkpoints or checkpoints_of(file, name)}", file=sys.stderr)
-    with plain_warnings(), stoppable(), live_page(file, name, wanted=dashboard), progress(**counts(before)) as shown:
+    with plain_warnings(), stoppable(STOPS), live_page(file, name, wanted=dashboard), progress(**counts(before)) as shown:
         history = begin(
             made.train,
             found,

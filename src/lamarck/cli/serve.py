@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from lamarck._errors import JournalError, SettingsError, require
+from lamarck._signals import STOPS, Terminated, say, stoppable
 from lamarck.cli.plans import read_plan
-from lamarck.cli.signals import stoppable
 
 if TYPE_CHECKING:
     from lamarck.server.service import Service
@@ -84,7 +84,7 @@ def serve(
     known = None if tokens is None else Tokens(tokens)
     plans = [read_plan(file) for file in run]
     scheme = "http" if certificate is None else "https"
-    with logging_to_stderr(log, verbose=verbose), stoppable(), listening(host, port) as listener:
+    with logging_to_stderr(log, verbose=verbose), stoppable(STOPS), listening(host, port) as listener:
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         if readonly:
             if plans:
@@ -109,9 +109,9 @@ def serve(
             application = app(service, tokens=known, metrics=metrics, routes=pages, max_checkpoint=limit)
             try:
                 listen(application, listener, stopping=service.stop, certificate=certificate, key=key)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Terminated):
                 again = f"lamarck serve {shlex.quote(str(journal))}"
-                print(f"\nstopped; what was acknowledged is in the journal. Go on with: {again}", file=sys.stderr)
+                say(f"\nstopped; what was acknowledged is in the journal. Go on with: {again}")
 
 
 def _welcome(service: Service, url: str, tokens: Tokens | None, *, secret: bool) -> None:
@@ -135,7 +135,7 @@ def _show(journal: Path, tokens: Tokens | None, url: str, listen: object) -> Non
         print(f"page: {url}" + ("" if tokens is None else "/?token=TOKEN"), file=sys.stderr)
         try:
             listen(viewer(source, tokens=tokens), source.stop)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated):
             return
 
 

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import pickle
-import signal
 import threading
 import traceback
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from typing import Any, final
 from lamarck import codec
 from lamarck._errors import LamarckError, ReportError, StaleReport, TrainingError
 from lamarck.checkpoints import open_checkpoints
-from lamarck.engines._start import die_with_parent, lead, limit_threads
+from lamarck.engines._start import die_with_parent, heed_the_parent_alone, lead, limit_threads
 from lamarck.training import Worker, attempt, raised, seed_everything
 from lamarck.types import Failure, Interval, Report
 
@@ -60,7 +59,7 @@ class _ParentGone(BaseException):
 
 def child(pipe: Connection, assignment: Assignment) -> None:
     """Trains until the run is over, the parent is gone, or the training function cannot be called at all."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it lets intervals finish
+    heed_the_parent_alone()  # which lets intervals finish
     lead()
     threading.Thread(target=die_with_parent, daemon=True).start()
     _yield_to_the_parent()

@@ -15,7 +15,21 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
-__all__ = ["begin", "die", "die_with_parent", "ended", "fork_server", "is_alive", "kill", "lead", "limit_threads", "new_process"]
+from lamarck._signals import BATCH, listen
+
+__all__ = [
+    "begin",
+    "die",
+    "die_with_parent",
+    "ended",
+    "fork_server",
+    "heed_the_parent_alone",
+    "is_alive",
+    "kill",
+    "lead",
+    "limit_threads",
+    "new_process",
+]
 
 logger = logging.getLogger("lamarck")
 
@@ -86,6 +100,15 @@ def is_alive(process: BaseProcess) -> bool:
 def _as_in_parent(method: str | None, target: Callable[..., object], *args: Any) -> None:
     multiprocessing.set_start_method(method, force=True)
     target(*args)
+
+
+def heed_the_parent_alone() -> None:
+    """Lets this process train on when it is asked to stop, as all of a job are by a batch system: its parent decides what happens then.
+
+    What this process forks, such as a pool whose processes are ended by SIGTERM, is ended by it as ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    listen(BATCH, lambda _: None)
 
 
 def lead() -> None:

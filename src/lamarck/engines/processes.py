@@ -7,15 +7,14 @@ is replaced by a new process; nothing ever restarts because of a decision.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pickle
 import shutil
 import signal
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection
@@ -24,6 +23,7 @@ from typing import Any, final
 
 from lamarck import _errors, codec
 from lamarck._errors import ReportError, SettingsError, StaleReport, TrainingError
+from lamarck._signals import STOPS, raise_for, say, stoppable
 from lamarck.checkpoints import MemoryCheckpoints, open_checkpoints
 from lamarck.coordinator import Coordinator
 from lamarck.engines import _child as c
@@ -40,6 +40,9 @@ logger = logging.getLogger("lamarck")
 
 _STARTS = 3
 """How often a worker may die in a row without having been given an interval."""
+
+_GRACE = 5.0
+"""Seconds that intervals in progress get on SIGTERM or SIGHUP: those who send it kill soon, Docker after 10 seconds."""
 
 _LOOK = 0.5
 """Seconds after which the parent looks round though nothing is said."""
@@ -95,6 +98,7 @@ class Processes:
             TrainingError: If it breaks its contract.
             PopulationLost: If every member failed for good.
             KeyboardInterrupt: On Ctrl-C, after the intervals in progress have been reported; on a second one at once.
+            SystemExit: Likewise on SIGTERM or SIGHUP, for which nobody waits longer than a few seconds.
         """
         if coordinator.over:
             return
@@ -183,26 +187,26 @@ class _Pool:
     context: BaseContext
     slots: list[Slot] = field(default_factory=list)
     answers: list[Callable[[], object]] = field(default_factory=list)
-    stopping: bool = False
+    stopping: int | None = None
+    until: float = math.inf
     shown: bool = False
     clock: float = 0.0
     looked: float = field(default_factory=time.monotonic)
 
     def run(self) -> None:
         self.slots = [Slot(assignment) for assignment in self.assignments]
-        handlers = {signal.SIGINT: self._interrupted, signal.SIGTSTP: self._paused}
         try:
-            with _handled(handlers if _in_main_thread() else {}):
+            with stoppable(STOPS, self._asked), stoppable((signal.SIGTSTP,), self._paused):
                 for slot in self.slots:
                     self._start(slot)
-                while any(slot.pipe is not None for slot in self.slots):
+                while any(slot.pipe is not None for slot in self.slots) and time.monotonic() < self.until:
                     self._turn()
         finally:
             self._end()
-        if self.stopping:
-            raise KeyboardInterrupt
+        if self.stopping is not None:
+            raise_for(self.stopping)
 
-    def _paused(self, *_: Any) -> None:
+    def _paused(self, _: int) -> None:
         """Answers Ctrl-Z, which reaches this process alone: the workers stand still for as long as it does."""
         for number in (signal.SIGSTOP, signal.SIGCONT):
             for slot in self.slots:
@@ -212,12 +216,17 @@ class _Pool:
             if number == signal.SIGSTOP:
                 signal.raise_signal(number)  # returns when we are told to go on
 
-    def _interrupted(self, *_: Any) -> None:
-        if self.stopping:
-            raise KeyboardInterrupt
-        self.stopping = True
-        busy = sum(slot.pipe is not None and not slot.waiting for slot in self.slots)
-        print(f"\nstopping when {busy} interval(s) in progress are reported; Ctrl-C again stops at once", file=sys.stderr)  # noqa: T201
+    def _asked(self, number: int) -> None:
+        """Answers what asks this process to stop; whoever does so twice wants no more to be waited for."""
+        if self.stopping is not None:
+            raise_for(number)
+        self.stopping = number
+        busy = f"{sum(slot.pipe is not None and not slot.waiting for slot in self.slots)} interval(s) in progress"
+        if number == signal.SIGINT:
+            say(f"\nstopping when {busy} are reported; Ctrl-C again stops at once")
+        else:
+            self.until = time.monotonic() + _GRACE
+            say(f"\n{signal.Signals(number).name}: stopping when {busy} are reported, or in {_GRACE:g} seconds")
 
     def _start(self, slot: Slot) -> None:
         mine, theirs = connection.Pipe()
@@ -262,17 +271,18 @@ class _Pool:
             encoded, _, trace = body.partition(b"\n")
             message = codec.decode(encoded)  # type: ignore[assignment]
             if isinstance(message, Failure) and message.kind == "error":
-                if not self.shown:
-                    self.shown = True
-                    logger.warning("member %d failed; later failures are only counted\n%s", message.member, trace.decode())
-                self.coordinator.exchange(id(slot), message, claim=False)
+                if self.stopping is None:  # later, whoever asked us to may have ended what it needs
+                    if not self.shown:
+                        self.shown = True
+                        logger.warning("member %d failed; later failures are only counted\n%s", message.member, trace.decode())
+                    self.coordinator.exchange(id(slot), message, claim=False)
                 self._answer(slot, c.HEARD)
                 return
         self._exchange(slot, message)
 
     def _exchange(self, slot: Slot, message: Report | Failure | None) -> None:
         try:
-            interval = self.coordinator.exchange(id(slot), message, claim=not self.stopping)
+            interval = self.coordinator.exchange(id(slot), message, claim=self.stopping is None)
         except StaleReport as error:
             self._answer(slot, c.STALE + str(error).encode())
         except ReportError as error:
@@ -288,7 +298,7 @@ class _Pool:
         for slot in self.slots:
             if not slot.waiting:
                 continue
-            if self.coordinator.over or self.stopping:
+            if self.coordinator.over or self.stopping is not None:
                 self._answer(slot, c.OVER)
             else:
                 self._exchange(slot, None)
@@ -317,6 +327,8 @@ class _Pool:
         ended(process)  # and what it has started
         code = process.exitcode
         member = self.coordinator.release(id(slot))
+        if self.stopping is not None:  # by the one who asked us to: no fault of the member's
+            return
         if member is not None:
             interval = self.coordinator.population.members[member].interval
             assert interval is not None
@@ -331,7 +343,7 @@ class _Pool:
                     f"a worker process died {slot.deaths} times before its first interval (exit code {code}): "
                     "try engine='inline' to see why, and guard the script with `if __name__ == '__main__':`"
                 )
-        if not self.coordinator.over and not self.stopping:
+        if not self.coordinator.over:
             self._start(slot)
 
     def _end(self) -> None:
@@ -345,21 +357,3 @@ class _Pool:
                     slot.process.join(max(0.0, patience - time.monotonic()))
                 if ended(slot.process):
                     slot.process.close()
-
-
-@contextmanager
-def _handled(handlers: Mapping[signal.Signals, Callable[..., object]]) -> Iterator[None]:
-    """Answers signals in a block; those that this process was started to ignore stay ignored."""
-    before = {number: signal.getsignal(number) for number in handlers}
-    before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
-    try:
-        for number in before:
-            signal.signal(number, handlers[number])
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()

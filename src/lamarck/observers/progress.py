@@ -209,7 +209,7 @@ class LiveProgress(Progress):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._live.transient = kind is not None and issubclass(kind, KeyboardInterrupt)  # what is said about that is the last word
+        self._live.transient = kind is not None and issubclass(kind, KeyboardInterrupt | SystemExit)  # what is said about that is the last word
         self._live.stop()
 
 

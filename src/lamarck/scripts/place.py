@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import atexit
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, final
 
 from lamarck._errors import SettingsError
+from lamarck._signals import BATCH, listen
 from lamarck.checkpoints import Checkpoints
 from lamarck.client import Remote
 from lamarck.pbt import PBT
@@ -73,9 +72,9 @@ class Alone:
 def find(alone: Alone, url: str | None = None, run: str | None = None, token: str | None = None) -> Place:
     """Returns the run that the arguments or the environment name.
 
-    Where ``LAMARCK_URL`` names a server, its run ``LAMARCK_RUN`` (by default ``main``), with ``LAMARCK_TOKEN``; SIGTERM then gives the interval
-    back before the script ends. Where it does not, a run of the script's own; there ``LAMARCK_POPULATION`` and ``LAMARCK_JOURNAL`` come before
-    what the script says.
+    Where ``LAMARCK_URL`` names a server, its run ``LAMARCK_RUN`` (by default ``main``), with ``LAMARCK_TOKEN``; SIGTERM and SIGHUP then give
+    the interval back before the script ends. Where it does not, a run of the script's own; there ``LAMARCK_POPULATION`` and ``LAMARCK_JOURNAL``
+    come before what the script says.
 
     Args:
         alone: What holds without a server.
@@ -115,15 +114,9 @@ def _served(url: str, run: str, token: str | None) -> Place:
         raise SettingsError(f"LAMARCK_PATIENCE: got {patience!r}; it must be a number of seconds") from None
     remote = Remote(url, run=run, token=token, worker=os.environ.get("LAMARCK_WORKER"), ca=os.environ.get("LAMARCK_CA"), patience=seconds)
     atexit.register(remote.leave_at_exit)
-    _end_in_order()
+    listen(BATCH)  # a batch system that takes the machine away does not cost the interval the time of its lease
     seed_everything(remote.seed)
     return Place(remote, remote.checkpoints, remote.unattended)
-
-
-def _end_in_order() -> None:
-    """Makes SIGTERM an ordinary end, so that batch systems that take a machine away do not cost the interval the time of its lease."""
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def _alone(alone: Alone) -> Place:

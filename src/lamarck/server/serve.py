@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from lamarck._errors import ServiceError
+from lamarck._signals import STOPS, stoppable
 
 __all__ = ["background", "serve"]
 
@@ -34,6 +36,20 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._stopping = stopping
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Takes the end of the terminal for what it is, too; what was ignored from the start, as under ``nohup``, stays ignored."""
+        heard: list[int] = []
+
+        def answer(number: int) -> None:
+            heard.append(number)
+            self.handle_exit(number, None)
+
+        with stoppable(STOPS, answer):
+            yield
+        for number in heard[:1]:
+            signal.raise_signal(number)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stopping()
         await super().shutdown(sockets)
@@ -47,7 +63,7 @@ def serve(
     certificate: Path | None = None,
     key: Path | None = None,
 ) -> None:
-    """Serves until SIGINT or SIGTERM, then finishes what is in progress.
+    """Serves until SIGINT, SIGTERM or SIGHUP, then finishes what is in progress.
 
     Args:
         app: The application.

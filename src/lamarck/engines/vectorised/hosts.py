@@ -26,7 +26,17 @@ from typing import Any, final
 
 from lamarck._errors import LamarckError, SettingsError, TrainingError
 from lamarck.checkpoints.tree import flatten, unflatten
-from lamarck.engines._start import begin, die, die_with_parent, fork_server, kill, lead, limit_threads, new_process
+from lamarck.engines._start import (
+    begin,
+    die,
+    die_with_parent,
+    fork_server,
+    heed_the_parent_alone,
+    kill,
+    lead,
+    limit_threads,
+    new_process,
+)
 from lamarck.engines.vectorised.columns import Intervals, Scores
 from lamarck.engines.vectorised.mail import Letter, Mail, nameless
 from lamarck.engines.vectorised.parcel import Parcel, Unsendable
@@ -42,12 +52,15 @@ _LARGE = 1000
 
 
 @contextmanager
-def hosted(task: VectorTask[Any], size: int, processes: int | None, members_per_chunk: int | None) -> Iterator[Sequence[Host]]:
+def hosted(
+    task: VectorTask[Any], size: int, steps: int, processes: int | None = None, members_per_chunk: int | None = None
+) -> Iterator[Sequence[Host]]:
     """Provides stacks for a population.
 
     Args:
         task: The task.
         size: Number of members.
+        steps: How many each of them has to go.
         processes: Processes to split it over; ``None`` for what the task says, if it can be sent to them.
         members_per_chunk: The most members in a stack; ``None`` for what the task says.
 
@@ -58,16 +71,18 @@ def hosted(task: VectorTask[Any], size: int, processes: int | None, members_per_
     parcel = None if many == 1 else _parcel(task, many, strict=processes is not None)
     many = 1 if parcel is None else many
     each = -(-size // many)
-    chunks = many * -(-each // (members_per_chunk or task.members_per_chunk(each)))
+    stacks = -(-each // (members_per_chunk or task.members_per_chunk(each)))
+    task.expect(steps * stacks)
     if parcel is None:
-        yield [here(task) for _ in range(chunks)]
+        yield [here(task) for _ in range(stacks)]
         return
+    parcel = Parcel.of(task)  # with what it expects by now
     file = nameless()
     letter = Mail(file, 0).write([pickle.PickleBuffer(parcel.pickled), *parcel.data])
     del parcel
-    children = [_Process(letter, chunks // many, Mail(file, 2 * i + 1), Mail(file, 2 * i + 2)) for i in range(many)]
+    children = [_Process(letter, stacks, Mail(file, 2 * i + 1), Mail(file, 2 * i + 2)) for i in range(many)]
     try:
-        yield [child.stack(i) for child in children for i in range(chunks // many)]
+        yield [child.stack(i) for child in children for i in range(stacks)]
     finally:
         for child in children:
             child.kill()
@@ -203,7 +218,7 @@ class _Pending:
 
 def _serve(pipe: Connection, mail: Mail, task: Letter, stacks: int) -> None:
     """What runs in the process: answers until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    heed_the_parent_alone()
     lead()
     threading.Thread(target=die_with_parent, daemon=True).start()
     os.environ["NPROC"] = "1"  # how many threads XLA computes with
