@@ -1,5 +1,7 @@
 """What the engine finds out for itself: which way is the fastest, and how many members fit in memory."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ from torch.nn import functional
 import lamarck as lk
 from lamarck.engines.vectorised.torch import Supervised, choice, memory
 from lamarck.engines.vectorised.torch.choice import Choice
+from lamarck.testing.engine import SPACE as ENGINE_SPACE
+from lamarck.testing.stacks import StackedNumbers
 
 CPU = torch.device("cpu")
 
@@ -79,6 +83,18 @@ def test_many_steps_are_fused_if_much_is_left(monkeypatch, left, fused):
         assert ways.fused in (fused, 4)
     assert ways.fused == fused
     assert "compiled" in ways.steps
+
+
+class Counting(StackedNumbers):
+    def expect(self, steps):
+        Path("expected").write_text(str(steps))
+
+
+@pytest.mark.parametrize(("processes", "chunk", "stacks"), [(1, 6, 1), (1, 2, 3), (2, 2, 2)])
+def test_what_is_left_is_that_of_all_stacks_that_take_turns(processes, chunk, stacks):
+    engine = lk.Vectorised(processes=processes, members_per_chunk=chunk)
+    lk.run(Counting(), ENGINE_SPACE, population_size=6, interval=5, generations=4, engine=engine)
+    assert int(Path("expected").read_text()) == 20 * stacks
 
 
 def test_stacks_of_another_size_are_measured_anew(monkeypatch):

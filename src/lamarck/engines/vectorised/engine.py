@@ -82,9 +82,9 @@ class Vectorised:
         if coordinator.over:
             return
         size, settings = len(coordinator.population), coordinator.population.settings
-        train.expect((settings.generations - min(coordinator.population.floor, settings.generations)) * settings.interval)
+        steps = (settings.generations - min(coordinator.population.floor, settings.generations)) * settings.interval
         try:
-            with gated(coordinator) as gate, hosted(train, size, self.processes, self.members_per_chunk) as hosts:
+            with gated(coordinator) as gate, hosted(train, size, steps, self.processes, self.members_per_chunk) as hosts:
                 _Run(coordinator, Fleet(hosts, size), gate, self.checkpoint_every).carry_out()
         finally:
             train.done()

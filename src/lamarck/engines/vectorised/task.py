@@ -121,10 +121,10 @@ class VectorTask(abc.ABC, Generic[S]):
         """
 
     def expect(self, steps: int) -> None:
-        """Is told once, before anything else, how many steps every member has to go, for what pays only if there are many.
+        """Is told once, before anything is trained, how many steps there are to train, for what pays only if there are many.
 
         Args:
-            steps: Steps of each member, from where the run stands to its end.
+            steps: Steps of each member, from where the run stands to its end, times the stacks that take turns in one process.
         """
         return
 

@@ -49,7 +49,7 @@ class Choice:
         ways: The ways.
         how: One of them, or ``"auto"``.
         device: Where the stack is; clocks wait for it.
-        steps: How many are to be trained in all, if that is known.
+        steps: How many are to be trained in all, by all stacks that take turns, if that is known.
         graphs: Whether CUDA graphs may be used, on a GPU.
     """
 
