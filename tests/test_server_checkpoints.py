@@ -1,27 +1,34 @@
 """Checkpoints that go through the server, and what Prometheus is told."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from blake3 import blake3
 
 import lamarck as lk
 from http_engine import ask, create, served
 from lamarck._http import Connection
+from lamarck.checkpoints import FolderCheckpoints
 from lamarck.checkpoints.http import HttpCheckpoints
 from lamarck.client import Remote
+from lamarck.coordinator import Coordinator
 from lamarck.testing.checkpoints import check_checkpoints, check_lasting_checkpoints
-from lamarck.testing.engine import train
+from lamarck.testing.engine import SPACE, train
 from lamarck.types import Report
 
 
 def test_checkpoints_through_the_server_keep_the_contract(monkeypatch):
-    with served("s.db") as (_, url):
+    with served("s.db") as (service, url):
         monkeypatch.delenv("LAMARCK_TOKEN", raising=False)
+        settings = lk.Settings(population_size=12346, interval=1, generations=123457)  # the suite has names of all lengths
 
         def store(name):
-            create(url, name=name)
+            if name not in service.runs():
+                run = Coordinator.start(lk.PBT(space=SPACE, settings=settings), None, name, FolderCheckpoints(f"s.checkpoints/{name}"))
+                service.add(name, run, direct=False)
             return HttpCheckpoints(Connection(f"{url}/v1/runs/{name}/checkpoints", patience=5))
 
         check_checkpoints(store)
@@ -60,6 +67,41 @@ def test_an_upload_goes_on_where_it_broke_and_counts_only_when_it_is_whole():
             assert ask(url, "PUT", f"/v1/runs/a/checkpoints/{odd}?size=4", b"oops").status == 404
         assert [file.name for file in folder.iterdir()] == [f"{name}.safetensors"], "nothing else is left behind"
         assert sorted(file.name for file in Path().iterdir()) == ["s.checkpoints", "s.db", "s.db-lock", "s.db-shm", "s.db-wal"]
+
+
+def test_a_checkpoint_of_a_member_or_a_generation_that_there_is_not_is_refused():
+    with served("s.db") as (_, url):
+        create(url)
+        store = HttpCheckpoints(Connection(f"{url}/v1/runs/a/checkpoints", patience=5))
+        for member, generation in [(3, 0), (0, 3), (12345, 67890)]:
+            with pytest.raises(lk.CheckpointError, match="this run has members 0 to 2 and generations 0 to 2, and a name begins with both"):
+                store.put(member, generation, {"x": np.zeros(2**17)})  # more than a connection holds by itself
+        store.put(2, 2, {"x": 1})
+        store.close()
+    assert [file.name[:10] for file in Path("s.checkpoints/a").iterdir()] == ["0002-00002"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_nobody_can_report_any_more_is_swept_when_the_run_is_over(restarted):
+    """Here a run that ends with its target, while somebody else has just saved what comes too late."""
+    with served("s.db", lease=0.5) as (service, url):
+        create(url, population_size=2, target=10.0)
+        first, second = Remote(url, run="a"), Remote(url, run="a")
+        interval, other = first(None), second(None)
+        second.checkpoints.put(other.member, 0, {"x": 2})
+        name = first.checkpoints.put(interval.member, 0, {"x": 1})
+        odd = FolderCheckpoints("s.checkpoints/a").put(7, 7, {"x": 3})  # of a server that did not refuse it
+        if not restarted:
+            second.leave()
+        assert first(Report(member=interval.member, generation=0, step=interval.until, value=11.0, checkpoint=name)) is None
+        if not restarted:
+            until = time.monotonic() + 20
+            while odd in service.run("a").coordinator.checkpoints.names() and time.monotonic() < until:
+                time.sleep(0.01)
+            assert service.run("a").coordinator.checkpoints.names() == [name]
+        second.close()
+    with served("s.db") as (service, _):
+        assert service.run("a").coordinator.checkpoints.names() == [name]
 
 
 def test_what_a_decision_may_name_cannot_be_deleted():

@@ -13,6 +13,7 @@ from lamarck._errors import CheckpointError, CheckpointMissing, SettingsError
 from lamarck.checkpoints.format import checked_name
 from lamarck.checkpoints.rows import whole
 from lamarck.server.depot import Depot, Misplaced, exists
+from lamarck.server.in_flight import key_of
 from lamarck.server.routes import Handler, explained
 from lamarck.server.service import Service
 from lamarck.server.wire import TooLarge, json_answer, number_in, problem
@@ -65,6 +66,10 @@ def checkpoint_routes(service: Service, limit: int) -> list[Route]:
             raise SettingsError("size is the whole number of bytes of the file, and offset, below it, where the bytes of this request belong")
         if size > limit:
             raise TooLarge(f"a checkpoint here may have {limit:,} bytes, and this one has {int(size):,}")
+        run = service.run(request.path_params["run"])
+        if not run.has(*key_of(name)):
+            there = f"members 0 to {len(run.population) - 1} and generations 0 to {run.population.settings.generations - 1}"
+            raise CheckpointError(f"got a checkpoint {name!r}; this run has {there}, and a name begins with both")
         if exists(depot, name):
             return Response(status_code=200)
         try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, final
 
 from lamarck._errors import CheckpointError
 from lamarck.checkpoints import Checkpoints
 
-__all__ = ["InFlight"]
+__all__ = ["InFlight", "key_of"]
 
 logger = logging.getLogger("lamarck.server")
 
@@ -19,10 +19,12 @@ class InFlight(Checkpoints):
     """A store that keeps, in every sweep, what a worker may be about to report.
 
     A member's generations only rise, and its newest report is always live. So what is not newer than that can never be named any more, and
-    what is newer may be on its way here. If a sweep fails, that is only logged: what is left is swept the next time.
+    what is newer may be on its way here, if the run waits for such a report at all. If a sweep fails, that is only logged: what is left is
+    swept the next time.
 
     Args:
         inner: The store, whose names begin with member and generation.
+        awaited: Whether a member may still report a generation.
 
     Example:
         >>> from lamarck.checkpoints import RemoteCheckpoints
@@ -32,10 +34,10 @@ class InFlight(Checkpoints):
         (True, True)
     """
 
-    __slots__ = ("_inner",)
+    __slots__ = ("_awaited", "_inner")
 
-    def __init__(self, inner: Checkpoints) -> None:
-        self._inner = inner
+    def __init__(self, inner: Checkpoints, awaited: Callable[[int, int], bool] = lambda member, generation: True) -> None:
+        self._inner, self._awaited = inner, awaited
 
     @property
     def location(self) -> str | None:
@@ -44,7 +46,7 @@ class InFlight(Checkpoints):
 
     def flushing(self, *, every: int = 1, overlap: bool = False) -> InFlight:
         """Returns the same store with another habit of flushing; see `Checkpoints.flushing`."""
-        return InFlight(self._inner.flushing(every=every, overlap=overlap))
+        return InFlight(self._inner.flushing(every=every, overlap=overlap), self._awaited)
 
     def settle(self, names: Collection[str]) -> None:
         """Flushes what was not flushed; see `Checkpoints.settle`."""
@@ -71,15 +73,20 @@ class InFlight(Checkpoints):
         try:
             if among is None:
                 newest: dict[int, int] = {}
-                for member, generation in map(_key, live):
+                for member, generation in map(key_of, live):
                     newest[member] = max(generation, newest.get(member, -1))
-                among = [name for name in self._inner.names() if _key(name)[1] <= newest.get(_key(name)[0], -1)]
+                among = [
+                    name
+                    for name in self._inner.names()
+                    if key_of(name)[1] <= newest.get(key_of(name)[0], -1) or not self._awaited(*key_of(name))
+                ]
             return self._inner.sweep(live, among)
         except CheckpointError as error:
             logger.warning("old checkpoints could not be deleted, which is tried again later: %s", error)
             return []
 
 
-def _key(name: str) -> tuple[int, int]:
+def key_of(name: str) -> tuple[int, int]:
+    """Returns whose checkpoint it is: member and generation."""
     member, generation = name.split("-")[:2]
     return int(member), int(generation)

@@ -112,6 +112,10 @@ class Run:
         answer: Answer = await self._orders.done(partial(self._exchange, asked), asked.wait)
         return answer
 
+    def has(self, member: int, generation: int) -> bool:
+        """Returns whether there is, was or will be such an interval."""
+        return member < len(self.population) and generation < self.population.settings.generations
+
     async def heartbeat(self, worker: str, token: str) -> None:
         """Prolongs a lease.
 

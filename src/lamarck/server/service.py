@@ -64,6 +64,8 @@ class Service(Source):
                 if isinstance(space := coordinator.pbt.space, Space) and not space.resolved:
                     raise SettingsError("its search space has a Python function, which a journal cannot hold")
                 self.add(name, coordinator, direct=shared is not None)
+                if coordinator.over:  # now that it is known, what workers had saved when it ended goes, too
+                    coordinator.checkpoints.sweep(coordinator.population.live())
             except LamarckError as error:  # it has a Python function in it, say: the others go on without it
                 self.refused[name] = str(error)
                 logger.error("run %r cannot go on here: %s", name, error)
@@ -170,7 +172,12 @@ class Service(Source):
 
     def _store(self, run: str) -> InFlight:
         store = open_checkpoints(checkpoints_of(self.journal, run) if self.shared is None else f"{self.shared.rstrip('/')}/{run}")
-        return InFlight(store)
+
+        def awaited(member: int, generation: int) -> bool:
+            known = self._runs.get(run)  # until it is, nobody knows what is to come
+            return known is None or (known.has(member, generation) and not known.coordinator.over)
+
+        return InFlight(store, awaited)
 
     def _begun(self, plan: Plan) -> Coordinator:
         return Coordinator.start(plan.pbt, self._journal, plan.name, self._store(plan.name), info=dict(plan.info), observers=self._observers)
