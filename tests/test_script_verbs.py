@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import lamarck as lk
-from http_engine import served
+from http_engine import create, served
 from lamarck.checkpoints import open_checkpoints
 from lamarck.coordinator import events_of
 from lamarck.journal import open_journal
@@ -251,3 +252,76 @@ def test_a_folder_of_ones_own_is_used():
     saved(client, "zero", 1.0)
     client.exploit()
     assert Path(client.parameters_path()).parent == Path("others")
+
+
+# ---- in a process that lives on --------------------------------------------------------------------------------------------------------------
+
+
+def joined_once(url):
+    """A service's only member, held by a client whose cell has failed."""
+    client = Client(url, "a")
+    assert client.hyperparameters()
+    return client
+
+
+def replaced(url):
+    old = joined_once(url)
+    return old, Client(url, "a")
+
+
+def left(url):
+    old = joined_once(url)
+    old.leave()
+    assert old.over
+    old.leave()
+    return old, in_another_thread(lambda: Client(url, "a"))
+
+
+def at_the_end_of_a_block(url):
+    with joined_once(url) as old:
+        pass
+    return old, in_another_thread(lambda: Client(url, "a"))
+
+
+def forgotten(url):
+    joined_once(url)
+    gc.collect()
+    return None, in_another_thread(lambda: Client(url, "a"))
+
+
+def refused(url):
+    with pytest.raises(lk.SettingsError, match="does not allow"):
+        Client(url, "a", space=lk.Space(other=lk.Float(0.0, 1.0)))
+    gc.collect()
+    return None, in_another_thread(lambda: Client(url, "a"))
+
+
+def in_another_thread(make):
+    made = []
+    thread = threading.Thread(target=lambda: made.append(make()))
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive(), "the interval was not given back"
+    return made[0]
+
+
+@pytest.mark.parametrize("way", [replaced, left, at_the_end_of_a_block, forgotten, refused])
+def test_a_client_that_trains_no_more_gives_its_interval_back_at_once(way):
+    """The lease is an hour: only a word can have freed the only member."""
+    with served("s.db", lease=3600.0) as (service, url):
+        create(url, population_size=1)
+        old, new = way(url)
+        assert not new.over
+        assert service.run("a").leases == 1
+        assert service.run("a").population.members[0].failures == 0
+        new.leave()
+        del old
+
+
+def test_an_error_that_ends_a_block_over_a_client_is_told():
+    with served("s.db", lease=3600.0) as (service, url):
+        create(url, population_size=1)
+        with pytest.raises(ZeroDivisionError), Client(url, "a"):
+            _ = 1 / 0
+        assert [failure.message for failure in lk.open_run("s.db", name="a").failures] == ["ZeroDivisionError: division by zero"]
+        assert service.run("a").leases == 0

@@ -1,6 +1,7 @@
 """The service over HTTP: what is asked and answered, and what the client makes of it."""
 
 import asyncio
+import gc
 import json
 import os
 import socket
@@ -284,6 +285,20 @@ def test_an_interval_that_nobody_trains_any_more_is_handed_on_although_its_proce
         assert service.run("a").lease_of("broken") is None
         remote.leave()
         del held
+
+
+def test_a_worker_that_nobody_refers_to_any_more_gives_its_interval_back_at_once():
+    """As in a notebook, where another takes its name. The lease is an hour: only a word can have freed the only member."""
+    with served("s.db", lease=3600.0) as (service, url):
+        create(url, population_size=1)
+        worker = lk.connect(url, run="a")
+        worker.track(x=np.zeros(1))
+        intervals = iter(worker)
+        assert next(intervals).key == (0, 0)
+        del worker, intervals
+        gc.collect()
+        assert service.run("a").leases == 0
+        assert service.run("a").population.members[0].failures == 0
 
 
 def test_a_loop_that_was_left_goes_on_where_it_was():

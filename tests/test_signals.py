@@ -244,17 +244,25 @@ def test_a_fork_is_ended_by_signals_as_ever():
 
 
 def test_other_threads_change_nothing():
+    """Not even what the main thread begins to answer meanwhile."""
     before = signal.getsignal(signal.SIGTERM)
-    seen = []
+    seen, inside, go_on = [], threading.Event(), threading.Event()
 
     def elsewhere():
         with stoppable(STOPS):
             seen.append(signal.getsignal(signal.SIGTERM))
+            inside.set()
+            go_on.wait(20)
 
     thread = threading.Thread(target=elsewhere)
     thread.start()
-    thread.join()
-    assert seen == [before]
+    assert inside.wait(20)
+    with stoppable(BATCH, lambda number: seen.append(number)):
+        go_on.set()
+        thread.join(20)
+        signal.raise_signal(signal.SIGTERM)
+    assert seen == [before, signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_line_that_nobody_reads_is_no_error():

@@ -61,12 +61,15 @@ def stop(number: int) -> NoReturn:
 
 @contextmanager
 def stoppable(numbers: Collection[int], answer: Callable[[int], object] = stop) -> Iterator[None]:
-    """Answers signals, for as long as the block lasts; within another block it is the inner one that answers.
+    """Answers signals, as `listen` does, for as long as the block lasts; within another block it is the inner one that answers.
 
     Args:
         numbers: Which signals.
         answer: Is called with the signal, in the main thread.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = dict(_answers)
     listen(numbers, answer)
     try:

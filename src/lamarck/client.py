@@ -18,6 +18,7 @@ import secrets
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, final
 from urllib.parse import quote, urlencode
@@ -50,7 +51,8 @@ def connect(
     """Joins a run that a server keeps, and returns a worker like those of the local engines.
 
     If the script ends by an error, the server hears of it and hands the interval out again; if it ends in order, or by Ctrl-C, the interval
-    goes to somebody else at once and does not count as failed. A script that is killed is noticed when its heartbeats stay away.
+    goes to somebody else at once and does not count as failed. So it does when nothing refers to the worker any more, as in a notebook where
+    another has taken its name. A script that is killed is noticed when its heartbeats stay away.
 
     As engines do, this seeds Python's, NumPy's and PyTorch's global generators from the run's seed, so that weights that are made before the
     first interval are the same in every worker.
@@ -69,9 +71,10 @@ def connect(
         ServiceError: If it cannot be reached.
     """
     remote = Remote(url, run=run, token=token, worker=worker, ca=ca, patience=patience)
-    atexit.register(remote.leave_at_exit)
     seed_everything(remote.seed)
-    return Worker(remote, remote.checkpoints, left=remote.unattended)
+    joined = Worker(remote, remote.checkpoints, left=remote.unattended)
+    remote.serve(joined)
+    return joined
 
 
 def work(train: Callable[[Worker], object], remote: Remote) -> None:
@@ -189,6 +192,29 @@ class Remote:
         """Says no longer that the interval is wanted; unless it is reported all the same, the server hands it on when its lease ends."""
         self._heart.lease = None
 
+    def serve(self, holder: object) -> None:
+        """Gives the interval back when the process ends, or as soon as nobody refers any more to what trains.
+
+        Args:
+            holder: What trains, and refers to this; not the other way round.
+        """
+        atexit.register(self.leave_at_exit)
+        weakref.finalize(holder, self.drop).atexit = False  # the process may have ended by an error, which is for the other to say
+
+    def drop(self, error: object = None) -> None:
+        """Gives the interval back, unless the server cannot be reached just now: it then finds out by itself.
+
+        Args:
+            error: What has ended the training, if something did; the server then hears of it.
+        """
+        if os.getpid() != self._process:  # a fork of ours ends: what it got with our memory is not its own
+            return
+        self._connection.patience = 2.0
+        with contextlib.suppress(LamarckError):
+            if isinstance(error, Exception) and not isinstance(error, LamarckError) and self._current is not None:
+                self.failed(raised(self._current, error))
+            self.leave()
+
     def leave(self) -> None:
         """Gives the interval back, if there is one, so that somebody else can train it at once."""
         lease = self._lease
@@ -200,20 +226,14 @@ class Remote:
     def close(self) -> None:
         """Ends the heartbeats and lets go of the connections. Whatever else is asked makes a new connection, but no heart beats any more."""
         self._heart.stop()
+        atexit.unregister(self.leave_at_exit)
         self._connection.close()
         if isinstance(self.checkpoints, HttpCheckpoints):
             self.checkpoints.close()
 
     def leave_at_exit(self) -> None:
-        """Tells the server, when the process ends, whether it ended by an error; a server that is away then finds out by itself."""
-        if os.getpid() != self._process:  # a fork of ours ends: what it got with our memory is not its own
-            return
-        self._connection.patience = 2.0
-        error = getattr(sys, "last_value", None)  # what ended the process, if something did
-        with contextlib.suppress(LamarckError):
-            if isinstance(error, Exception) and not isinstance(error, LamarckError) and self._current is not None:
-                self.failed(raised(self._current, error))
-            self.leave()
+        """Tells the server, when the process ends, whether it ended by an error."""
+        self.drop(getattr(sys, "last_value", None))
 
     def _holds(self, lease: str | None, interval: Interval | None) -> None:
         self._lease, self._current = lease, interval
@@ -236,7 +256,7 @@ class _Heart:
     def stop(self) -> None:
         """Ends it."""
         self._over.set()
-        if self._thread.is_alive():
+        if self._thread.is_alive() and self._thread is not threading.current_thread():  # in which rubbish may be collected, too
             self._thread.join()
         self._connection.close()
 

@@ -86,4 +86,6 @@ def worker(
             strategies=strategies,
         )
     )
-    return Worker(place.transport, place.checkpoints, left=place.left)
+    joined = Worker(place.transport, place.checkpoints, left=place.left)
+    place.serve(joined)
+    return joined

@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +34,19 @@ class Place:
         transport: Takes what the script says, and brings back its next interval.
         checkpoints: Where weights are.
         left: Says that the script has left its loop before the run was over; see `lamarck.training.Worker`.
+        serve: Is told what trains, and gives its interval back when nobody refers to that any more.
+        leave: Gives the interval back now; is told by what error it came to nothing, if it did.
     """
 
     transport: Transport
     checkpoints: Checkpoints
     left: Callable[[], object] = lambda: None
+    serve: Callable[[object], object] = lambda holder: None
+    leave: Callable[[object], object] = lambda error: None
+
+
+_here = threading.local()
+"""What the script's thread has joined, by the address and name of the run. One thread trains one member: who joins anew has left."""
 
 
 @final
@@ -112,11 +122,15 @@ def _served(url: str, run: str, token: str | None) -> Place:
         seconds = float(patience) if patience else 3600.0
     except ValueError:
         raise SettingsError(f"LAMARCK_PATIENCE: got {patience!r}; it must be a number of seconds") from None
+    joined: dict[tuple[str, str], weakref.ref[Remote]] = _here.__dict__.setdefault("joined", {})
+    before = joined.get((url, run))
+    if before is not None and (old := before()) is not None:  # as in a notebook whose cell has failed, and is run again
+        old.drop()
     remote = Remote(url, run=run, token=token, worker=os.environ.get("LAMARCK_WORKER"), ca=os.environ.get("LAMARCK_CA"), patience=seconds)
-    atexit.register(remote.leave_at_exit)
+    joined[url, run] = weakref.ref(remote)
     listen(BATCH)  # a batch system that takes the machine away does not cost the interval the time of its lease
     seed_everything(remote.seed)
-    return Place(remote, remote.checkpoints, remote.unattended)
+    return Place(remote, remote.checkpoints, remote.unattended, remote.serve, remote.drop)
 
 
 def _alone(alone: Alone) -> Place:

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, Self, final
 
 from lamarck._errors import CheckpointDamaged, CheckpointMissing, SettingsError, StaleReport, TrainingError
 from lamarck.scripts.place import Alone, find, read_space
@@ -32,6 +32,9 @@ class Client:
     """A script's place in a population, if the script keeps its loop and its files to itself.
 
     The interval is the time between two calls of `save`. The file that it names goes into the run's store as it is: hosts need share no disk.
+
+    Where the process lives on without training, as that of a notebook does, the interval goes to somebody else when `leave` is called, a
+    ``with`` block over the client ends, or the same thread makes another client of the run.
 
     A script that is started again, or late, may be handed a member that has trained before: it finds that out by `should_exploit`, and asks it
     before it trains.
@@ -97,7 +100,8 @@ class Client:
             strategies=strategies,
         )
         place = find(alone, url, run, token)
-        self._transport, self._checkpoints = place.transport, place.checkpoints
+        self._transport, self._checkpoints, self._place = place.transport, place.checkpoints, place
+        place.serve(self)
         self._folder = Path(tempfile.mkdtemp(prefix="lamarck-") if folder is None else folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         if folder is None:
@@ -116,9 +120,20 @@ class Client:
                 f"it has {', '.join(expected.names)}: begin the run with the same space"
             )
 
+    def leave(self) -> None:
+        """Gives the interval back, so that somebody else can train it at once. To go on, make another client."""
+        self.__exit__()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object = None, error: BaseException | None = None, trace: object = None) -> None:
+        self._interval = None
+        self._place.leave(error)
+
     @property
     def over(self) -> bool:
-        """Whether nothing is left to train; what is saved after that does not count."""
+        """Whether nothing is left to train here; what is saved after that does not count."""
         return self._interval is None
 
     def hyperparameters(self) -> dict[str, Any]:
