@@ -234,13 +234,21 @@ def test_the_first_signal_raises_and_leaves_the_second_to_the_system():
     assert ended.value.code == 143
 
 
+FORKS = """
+import os, signal
+from lamarck._signals import BATCH, stoppable
+with stoppable(BATCH, lambda _: None):
+    pid = os.fork()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == signal.SIGTERM
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
 def test_a_fork_is_ended_by_signals_as_ever():
-    with stoppable(BATCH, lambda _: None):
-        pid = os.fork()
-        if pid == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
-            os._exit(0)
-        assert os.waitpid(pid, 0)[1] == signal.SIGTERM
+    subprocess.run([sys.executable, "-c", FORKS], check=True)
 
 
 def test_other_threads_change_nothing():
@@ -257,7 +265,7 @@ def test_other_threads_change_nothing():
     thread = threading.Thread(target=elsewhere)
     thread.start()
     assert inside.wait(20)
-    with stoppable(BATCH, lambda number: seen.append(number)):
+    with stoppable(BATCH, seen.append):
         go_on.set()
         thread.join(20)
         signal.raise_signal(signal.SIGTERM)

@@ -11,7 +11,7 @@ from torch.nn import functional
 import lamarck as lk
 from lamarck.checking import check
 from lamarck.checkpoints.rows import row_of, stacked
-from lamarck.engines.vectorised.torch import Supervised, choice
+from lamarck.engines.vectorised.torch import Supervised, choice, debris
 from lamarck.engines.vectorised.torch.aids import Aids
 from lamarck.engines.vectorised.torch.training import Ways
 
@@ -423,6 +423,50 @@ def test_a_compiler_that_fails_is_said_once_and_training_goes_on(monkeypatch, ca
     reference = task(MODULES["linear"], how="looped")
     expected = reference.fit(reference.init(np.arange(MEMBERS)), intervals(steps=60))
     equal(state, reference.fit(expected, intervals(steps=60, start=60)))
+
+
+@pytest.mark.parametrize("cure", [True, False])
+def test_half_a_file_of_a_compiler_that_was_killed_is_compiled_again(cure, monkeypatch, caplog, tmp_path):
+    """PyTorch's cache never writes a file again that is there. If another does not help, as where nothing may be executed, training goes on."""
+    monkeypatch.setattr(Ways, "compiling", -1.0)
+    monkeypatch.setattr(choice, "_HOPELESS", float("inf"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    half, called = tmp_path / "cache" / "3g" / "c3ghip.main.so", []
+    half.parent.mkdir(parents=True)
+    half.touch()
+
+    def compiled(function, **settings):
+        def run(*tensors):
+            called.append(half.exists())
+            if half.exists() or not cure:
+                half.touch()
+                try:
+                    raise ImportError(f"{half}: invalid ELF header", path=str(half))
+                except ImportError as error:
+                    raise RuntimeError("ImportError: what a compiler makes of it") from error
+            function(*tensors)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    trainer = task(MODULES["linear"])
+    with caplog.at_level(logging.WARNING, "lamarck"):
+        trainer.fit(trainer.init(np.arange(MEMBERS)), intervals(steps=60))
+    assert [record.message for record in caplog.records] == [
+        f"{half} cannot be loaded, as after a compiler was killed; it is deleted and compiled again",
+        *([] if cure else ["training is not compiled, because that failed (ImportError: what a compiler makes of it); it goes on without"]),
+    ]
+    assert called[:2] == [True, False]
+    assert (len(called) > 2) == cure
+
+
+def test_only_files_of_the_compilers_cache_are_taken_for_its_debris(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    mine = tmp_path / "cache" / "x.so"
+    assert debris.unloadable(OSError(f"{mine}: file too short")) == mine
+    assert debris.unloadable(OSError(f"{tmp_path}/x.so: file too short")) is None
+    assert debris.unloadable(OSError("/usr/lib/libcuda.so: cannot open shared object file")) is None
+    assert debris.unloadable(RuntimeError(f"{mine}: file too short")) is None
 
 
 @pytest.mark.slow

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from types import FunctionType, MethodType
 from typing import Any, final
 
@@ -12,12 +14,15 @@ from torch import Tensor, nn
 
 from lamarck._errors import first_line
 from lamarck.engines.vectorised.torch.batch import alike, evenly, tensors_in
+from lamarck.engines.vectorised.torch.debris import unloadable
 from lamarck.engines.vectorised.torch.optimizers import Rule
 from lamarck.engines.vectorised.torch.pace import CLIP, clipped
 from lamarck.engines.vectorised.torch.program import STEP, Program, Tensors, averaged
 from lamarck.engines.vectorised.torch.streams import begun
 
 __all__ = ["CompilingFailed", "Members", "Plan", "Way", "Ways"]
+
+logger = logging.getLogger("lamarck")
 
 Way = Callable[["Members", "Plan"], None]
 """Trains all steps of a plan, in place."""
@@ -156,6 +161,7 @@ class Ways:
         self._program, self._rule = program, rule
         self._compiled: Callable[..., None] | None = None
         self._ready: dict[tuple[int, int], bool] = {}
+        self._deleted: set[Path] = set()
         self.fused = 4
         """The most steps in one compiled call. Fusing them spares launches and copies, and compiling takes as many times longer."""
 
@@ -227,6 +233,13 @@ class Ways:
         try:
             self._run(members.map(Tensor.clone), plan)
         except Exception as error:
+            if (file := unloadable(error)) is not None and file not in self._deleted:
+                logger.warning("%s cannot be loaded, as after a compiler was killed; it is deleted and compiled again", file)
+                file.unlink(missing_ok=True)
+                self._deleted.add(file)
+                self._compiled = None
+                self._prepare(members, plan, key)
+                return
             if not self._ready:
                 raise CompilingFailed(first_line(error)) from error
             self._ready[key] = False
