@@ -401,3 +401,27 @@ def test_a_source_or_member_that_is_none_is_refused(found):
     for member in (-1, 6):
         with pytest.raises(lk.ReportError, match=f"member {member} has not reported anything; members are 0 to 5"):
             lk.replay(train, found, member=member)
+
+
+def test_a_lineage_that_ended_in_no_number_is_replayed_exactly_and_claims_nothing():
+    seen = []
+
+    def diverging(worker):
+        x = np.zeros(1)
+        worker.track(x=x)
+        for interval in worker:
+            x += interval.hparams["h"]
+            seen.append(interval.key)
+            diverged = interval.until == 6 and len(seen) <= 8  # in the run and once more, but not with fresh seeds
+            interval.report(float("nan") if diverged else float(x[0]))
+
+    history = lk.run(diverging, lk.Space(h=lk.Float(0.0, 1.0)), population_size=2, interval=2, generations=3)
+    assert len(seen) == 6
+    seen.clear()
+    seen.extend([None] * 5)
+    result = lk.replay(diverging, history, member=0, seeds=2)
+    assert np.isnan(result.found)
+    assert result.exact is True
+    assert "exactly the lineage's value" in str(result)
+    assert "lamarck check" not in str(result)
+    assert "was not finite: there is nothing to hold the trainings against" in result.verdict

@@ -35,7 +35,8 @@ class Mismatch:
 def verify(events: Iterable[Event], **changes: Any) -> Mismatch | None:
     """Makes every decision of a journal again and compares.
 
-    Reports and failures are taken as they are; that intervals follow from them, and retirements and the end, is what is checked.
+    Reports and failures are taken as they are; that intervals follow from them, and retirements and the end, is what is checked. A run that was
+    resumed with another space or strategy stops following where that begins to matter: the journal does not say that there was a change.
 
     Args:
         events: A journal, from its first event.

@@ -27,7 +27,8 @@ def verify(journal: JournalFile, /, *, name: RunName = "main") -> int:
 
     Reports are taken as they are; that each configuration, copy, retirement
     and the end follow from them is what is checked. The exit status is 0 if
-    all do and 1 if one does not. Works while the run is going on.
+    all do and 1 if one does not. Works while the run is going on. A run that
+    was resumed with another space or strategy stops following there.
     """
     events = read_events(journal, name)
     try:

@@ -103,7 +103,10 @@ class Replay:
     @property
     def exact(self) -> bool | None:
         """Whether the training with the lineage's own seeds gave the lineage's value to the last bit; ``None`` if it was not tried."""
-        return None if self.again is None else self.again.value == self.found
+        if self.again is None or self.found is None:
+            return None
+        value = self.again.history.records[-1].value
+        return value == self.found or (math.isnan(value) and math.isnan(self.found))
 
     @property
     def verdict(self) -> str:
@@ -112,6 +115,8 @@ class Replay:
         found, median = self.found, self.median
         if len(finite) < len(self.values):
             return f"The schedule alone is not reliable: {len(self.values) - len(finite)} of {len(self.values)} trainings diverged."
+        if found is not None and not math.isfinite(found):
+            return "The report whose schedule this is was not finite: there is nothing to hold the trainings against."
         if found is None or median is None or len(finite) < 2:
             return "Two seeds or more, and the run that found the schedule, are needed to say whether it is enough."
         sign = 1.0 if self.mode == "max" else -1.0
