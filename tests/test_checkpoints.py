@@ -369,3 +369,14 @@ store.get(store.put(0, 0, {"x": np.ones(3), "y": [b"1", 2.0]}))
 assert not {"torch", "fsspec"} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("make", [lambda path: MemoryCheckpoints(), FolderCheckpoints, lambda path: RemoteCheckpoints(remote())])
+def test_what_somebody_else_has_deleted_in_the_meantime_does_not_stop_a_sweep(make, tmp_path, monkeypatch):
+    store = make(tmp_path)
+    first, second = store.put(0, 0, {"x": 1}), store.put(0, 1, {"x": 2})
+    listed = store.names()
+    monkeypatch.setattr(type(store), "names", lambda self: listed)  # as it was before the other's sweep
+    assert store.sweep([second]) == [first]
+    assert store.sweep([]) == [second]
+    assert store.sweep([]) == []

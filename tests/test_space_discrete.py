@@ -241,4 +241,5 @@ def test_scalars_of_numpy_become_plain_values():
         values = getattr(made, "choices", None) or [made.value]
         assert {type(value) for value in values} <= {int, float}
     assert Constant(np.bool_(True)) == Constant(True)
+    assert Constant(3, when={"n": np.int64(2), "opt": [np.str_("a"), "b"]}) == Constant(3, when={"n": 2, "opt": ["a", "b"]})
     assert Categorical([np.str_("a"), np.bool_(False)]) == Categorical(["a", False])

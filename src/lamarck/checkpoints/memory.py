@@ -81,10 +81,8 @@ class MemoryCheckpoints(Checkpoints):
         """Forgets states; see `Checkpoints.sweep`."""
         keep = frozenset(map(whole, live))
         candidates = self.names() if among is None else set(map(whole, among))
-        swept = sorted(name for name in candidates if name in self._states and name not in keep)
-        for name in swept:
-            del self._states[name]
-        return swept
+        gone = object()
+        return sorted(name for name in candidates if name not in keep and self._states.pop(name, gone) is not gone)
 
     def _state(self, name: str) -> Any:
         try:

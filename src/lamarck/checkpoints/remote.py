@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, final
 
 from lamarck._errors import CheckpointError, CheckpointMissing, LamarckError, require
@@ -98,10 +98,12 @@ class RemoteCheckpoints(Checkpoints):
     def sweep(self, live: Collection[str], among: Collection[str] | None = None) -> list[str]:
         """Deletes objects; see `Checkpoints.sweep`."""
         keep, allowed = frozenset(map(whole, live)), None if among is None else frozenset(map(whole, among))
-        swept = [name for name in self.names() if name not in keep and (allowed is None or name in allowed)]
-        for name in swept:
-            with _explained(self._shown(name), "deleted"):
-                self._files.rm_file(self._path(name))
+        swept = []
+        for name in self.names():
+            if name not in keep and (allowed is None or name in allowed):
+                with suppress(CheckpointMissing), _explained(self._shown(name), "deleted"):  # somebody else may have been faster
+                    self._files.rm_file(self._path(name))
+                    swept.append(name)
         return swept
 
     def _size(self, name: str) -> int | None:

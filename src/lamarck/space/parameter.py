@@ -143,7 +143,7 @@ def checked_condition(when: object) -> dict[str, tuple[Any, ...]] | None:
         raise SpaceError(f"when: got {when!r}; it must name other hyperparameters and their values, e.g. {{'optimizer': 'sgd'}}")
     condition = {}
     for name, values in when.items():
-        chosen = tuple(values) if isinstance(values, (list, tuple)) else (values,)
+        chosen = tuple(map(bare, values)) if isinstance(values, (list, tuple)) else (bare(values),)
         if not chosen or not all(map(is_scalar, chosen)):
             raise SpaceError(f"when: got {name!r}: {values!r}; it must be a value, or a tuple of values, of the hyperparameter {name!r}")
         condition[name] = chosen
