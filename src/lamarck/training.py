@@ -23,7 +23,7 @@ from lamarck._errors import (
     first_line,
 )
 from lamarck._signals import hush
-from lamarck.checkpoints import Checkpoints, MemoryCheckpoints
+from lamarck.checkpoints import MemoryCheckpoints, Weights
 from lamarck.tracking import Tracked, tracked
 from lamarck.types import Failure, Interval, Report
 
@@ -131,7 +131,7 @@ class Worker:
         True
     """
 
-    def __init__(self, transport: Transport, checkpoints: Checkpoints, *, left: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, transport: Transport, checkpoints: Weights, *, left: Callable[[], object] = lambda: None) -> None:
         self._transport, self._checkpoints, self._left = transport, checkpoints, left
         self._tracked: dict[str, Tracked] = {}
         self._fresh: Callable[[int], object] | None = None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from lamarck.checkpoints.base import Checkpoints
+from lamarck.checkpoints.base import Checkpoints, Weights
 from lamarck.checkpoints.folder import FolderCheckpoints
 from lamarck.checkpoints.memory import MemoryCheckpoints
 from lamarck.checkpoints.remote import RemoteCheckpoints
 
-__all__ = ["Checkpoints", "FolderCheckpoints", "MemoryCheckpoints", "RemoteCheckpoints", "open_checkpoints"]
+__all__ = ["Checkpoints", "FolderCheckpoints", "MemoryCheckpoints", "RemoteCheckpoints", "Weights", "open_checkpoints"]
 
 
 def open_checkpoints(where: str | os.PathLike[str] | None) -> Checkpoints:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoints", "Weights"]
+
+
+class Weights(Protocol):
+    """What a worker needs of a store; see `Checkpoints`, which has more."""
+
+    def put(self, member: int, generation: int, state: Any) -> str:
+        """Keeps a state and returns its name."""
+
+    def get(self, name: str) -> Any:
+        """Returns a state that was put."""
 
 
 class Checkpoints(abc.ABC):

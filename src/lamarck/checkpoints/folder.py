@@ -67,10 +67,20 @@ class FolderCheckpoints(Checkpoints):
 
     def put(self, member: int, generation: int, state: Any) -> str:
         """Keeps a state; when this returns it is on the disk, if it is to be flushed and flushing does not overlap. See `Checkpoints.put`."""
-        file = packed(member, generation, state)
+        return self.keep(packed(member, generation, state))
+
+    def keep(self, file: Packed) -> str:
+        """Keeps a file as `put` would, wherever its bytes come from; returns the name that they give it.
+
+        Args:
+            file: The file.
+
+        Raises:
+            CheckpointError: If it cannot be written.
+        """
         with _explained(self.path / file.whose, "written"):
             self._flushed()
-            self._write(file, lasting=(generation + 1) % self.every == 0)
+            self._write(file, lasting=(file.generation + 1) % self.every == 0)
         return file.name()
 
     def settle(self, names: Collection[str]) -> None:
@@ -82,6 +92,18 @@ class FolderCheckpoints(Checkpoints):
                     flush(os.open(self._file(name), os.O_RDONLY))
             if self.path.is_dir():
                 flush_folder(self.path)
+
+    def file(self, name: str) -> Path:
+        """Returns the file of a state.
+
+        Args:
+            name: What `put` returned.
+
+        Raises:
+            CheckpointMissing: If there is none of that name, or the name is none.
+        """
+        self.size(name)
+        return self._file(whole(name))
 
     def get(self, name: str) -> Any:
         """Returns a state, if its bytes are those that were saved; see `Checkpoints.get`."""

@@ -158,13 +158,15 @@ class Packed:
         parts: The file.
 
     Attributes:
+        generation: At the end of which interval the state was kept.
         size: Bytes of the file.
     """
 
-    __slots__ = ("_digest", "parts", "size", "whose")
+    __slots__ = ("_digest", "generation", "parts", "size", "whose")
 
     def __init__(self, whose: str, parts: list[Part]) -> None:
         self.whose, self.parts, self.size = whose, parts, sum(map(len, parts))
+        self.generation = int(whose.partition("-")[2])
         self._digest = _Digest()
         for part in parts:
             self._digest.update(part)

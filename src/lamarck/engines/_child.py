@@ -7,26 +7,16 @@ import logging
 import os
 import pickle
 import threading
-import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, final
+from typing import final
 
-from lamarck import codec
-from lamarck._errors import LamarckError, ReportError, StaleReport, TrainingError
 from lamarck.checkpoints import open_checkpoints
 from lamarck.engines._start import die_with_parent, heed_the_parent_alone, lead, limit_threads
-from lamarck.training import Worker, attempt, raised, seed_everything
-from lamarck.types import Failure, Interval, Report
+from lamarck.engines._talk import converse, told, unloadable
 
 __all__ = ["Assignment", "child"]
-
-INTERVAL, OVER, HEARD, STALE, REFUSED = b"I", b"O", b"H", b"S", b"R"
-"""First byte of what the parent says: here is an interval; nothing more to do; heard; too late; not possible."""
-
-READY, MESSAGE, BROKEN = b"?", b"!", b"X"
-"""First byte of what the child says: I am free; here is a report or failure; I cannot go on at all."""
 
 
 @final
@@ -65,73 +55,29 @@ def child(pipe: Connection, assignment: Assignment) -> None:
     _yield_to_the_parent()
     os.environ.update(assignment.environment)
     logging.getLogger("lamarck").setLevel(logging.WARNING)
-    try:
-        train = pickle.loads(assignment.train)  # noqa: S301 - made by our own parent on this machine, a moment ago
-        limit_threads(assignment.threads)
-        checkpoints = open_checkpoints(assignment.checkpoints).flushing(every=assignment.durable_every, overlap=assignment.overlap)
-    except Exception as unfit:
-        pipe.send_bytes(BROKEN + _told(_unloadable(unfit)))
-        return
 
-    def said(data: bytes) -> bytes:
+    def say(data: bytes) -> bytes:
         try:
             pipe.send_bytes(data)
             return pipe.recv_bytes()
         except (EOFError, OSError):
             raise _ParentGone from None
 
-    def transport(message: Report | Failure | None) -> Interval | None:
-        return _answer(said(READY if message is None else MESSAGE + codec.encode(message)))
-
     with contextlib.suppress(_ParentGone):
-        while True:
-            worker = Worker(transport, checkpoints)
-            seed_everything(assignment.seed & 0xFFFFFFFF)
-            try:
-                error = attempt(train, worker)
-            except LamarckError as broken:
-                pipe.send_bytes(BROKEN + _told(broken))
-                return
-            if error is None:
-                return
-            assert worker.current is not None
-            failure = raised(worker.current, error)
-            # The traceback travels beside the failure: it is for the user's eyes, not for the journal.
-            said(MESSAGE + codec.encode(failure) + b"\n" + _trace(error).encode())
+        last = _trained(assignment, say)
+        if last is not None:
+            with contextlib.suppress(OSError):
+                pipe.send_bytes(last)
 
 
-def _told(error: LamarckError) -> bytes:
-    """Which error it is and what it says, and below that what the user's own code has raised, if that is behind it."""
-    cause = f"\n{_trace(error.__cause__)}" if isinstance(error, TrainingError) and error.__cause__ is not None else ""
-    return f"{type(error).__name__}\n{error}{cause}".encode()
-
-
-def _unloadable(error: Exception) -> LamarckError:
-    if isinstance(error, LamarckError):
-        return error
-    made = TrainingError(
-        f"the training function cannot be loaded in a worker process: {type(error).__name__}: {error}; define it at the top level of a module "
-        "that can be imported, or use engine='inline'"
-    )
-    made.__cause__ = error
-    return made
-
-
-def _trace(error: BaseException) -> str:
-    """The traceback from the training function on: what called it is no news to whoever wrote it."""
-    below = error.__traceback__.tb_next if error.__traceback__ is not None else None
-    return "".join(traceback.format_exception(type(error), error, below))
-
-
-def _answer(data: bytes) -> Interval | None:
-    kind, body = data[:1], data[1:]
-    if kind == INTERVAL:
-        interval: Any = codec.decode(body)
-        assert isinstance(interval, Interval)
-        return interval
-    if kind == OVER:
-        return None
-    raise (StaleReport if kind == STALE else ReportError)(body.decode())
+def _trained(assignment: Assignment, say: Callable[[bytes], bytes]) -> bytes | None:
+    try:
+        train = pickle.loads(assignment.train)  # noqa: S301 - made by our own parent on this machine, a moment ago
+        limit_threads(assignment.threads)
+        checkpoints = open_checkpoints(assignment.checkpoints).flushing(every=assignment.durable_every, overlap=assignment.overlap)
+    except Exception as unfit:
+        return told(unloadable(unfit, "define it at the top level of a module that can be imported, or use engine='inline'"))
+    return converse(train, say, checkpoints, assignment.seed)
 
 
 def _yield_to_the_parent() -> None:

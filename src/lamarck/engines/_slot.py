@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import final
 
 from lamarck.engines._child import Assignment
+from lamarck.engines._pool import Slot
 from lamarck.engines._start import is_alive
 
-__all__ = ["Slot"]
+__all__ = ["ProcessSlot"]
 
 
 @final
-@dataclass(slots=True)
-class Slot:
-    """A worker's place: what it was told, and the process that fills it now. Its deadline is on the clock of the pool."""
+class ProcessSlot(Slot):
+    """A place for a process.
 
-    assignment: Assignment
-    process: BaseProcess | None = None
-    pipe: Connection | None = None
-    watched: bool = True
-    waiting: bool = False
-    deadline: float | None = None
-    deaths: int = 0
+    Args:
+        assignment: What each process in it is told.
+    """
+
+    def __init__(self, assignment: Assignment) -> None:
+        super().__init__()
+        self.assignment = assignment
+        self.process: BaseProcess | None = None
+        self.pipe: Connection | None = None
+        self.watched = True
+
+    @property
+    def filled(self) -> bool:
+        """Whether there is a pipe; see `Slot.filled`."""
+        return self.pipe is not None
 
     def ends(self) -> list[Connection | int]:
         """What to wait at for its words and its end: a dead worker's pipe stays open for as long as a process lives that it has forked."""
@@ -44,12 +51,14 @@ class Slot:
         self.watched = False
         return b"" if is_alive(self.process) else None
 
-    def fill(self, process: BaseProcess, pipe: Connection) -> None:
-        """Puts a process that has just begun into the place."""
-        self.process, self.pipe, self.watched, self.waiting, self.deadline = process, pipe, True, False, None
+    def tell(self, data: bytes) -> None:
+        """Sends it through the pipe; see `Slot.tell`."""
+        assert self.pipe is not None
+        self.pipe.send_bytes(data)
 
     def hang_up(self) -> None:
-        """Says and hears nothing any more."""
+        """Closes the pipe; see `Slot.hang_up`."""
+        super().hang_up()
         if self.pipe is not None:
             self.pipe.close()
-        self.pipe, self.waiting, self.deadline = None, False, None
+        self.pipe = None

@@ -61,8 +61,7 @@ class Depot:
         Raises:
             CheckpointMissing: If there is none of that name, or the name is none.
         """
-        self._store.size(name)
-        return self.folder / (name + SUFFIX)
+        return self._store.file(name)
 
     def arrived(self, name: str) -> int:
         """Returns how many bytes of an unfinished upload are there."""
