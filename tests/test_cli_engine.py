@@ -259,6 +259,19 @@ def test_any_option_means_processes():
     assert Workers(gpus="none", threads=2).make() == lk.Processes(threads=2)
 
 
+def test_a_cluster_is_asked_for_by_name():
+    assert Workers(engine="ray").make() == lk.Ray()
+    given = Workers(engine="ray", workers=8, cpus_per_worker=2.0, gpus_per_worker=0.5, time_limit=60.0)
+    assert given.make() == lk.Ray(workers=8, cpus_per_worker=2.0, gpus_per_worker=0.5, time_limit=60.0)
+    assert Workers().after({"workers": given.kept}) == given
+
+
+def test_a_script_does_not_train_on_a_cluster(capsys):
+    Path("script.py").write_text("import lamarck")
+    assert main([RUN[0], "script.py", *RUN[2:], "--engine", "ray"]) == 2
+    assert "--engine ray trains functions, and 'script.py' is a script; name a function" in capsys.readouterr().err
+
+
 def test_what_a_journal_has_kept_comes_after_what_was_given():
     kept = {"workers": {"engine": "processes", "workers": 2, "gpus": "0", "of_the_future": 1}, "files": {"csv": "a.csv", "jsonl": "/b/b.jsonl"}}
     assert Workers(gpus="none").after(kept) == Workers(engine="processes", workers=2, gpus="none")
@@ -278,6 +291,13 @@ def test_what_a_journal_has_kept_comes_after_what_was_given():
         (dict(gpus="0,,1"), "--gpus: got '0,,1'"),
         (dict(gpus=""), "or say none"),
         (dict(workers=0), "workers: got 0"),
+        (
+            dict(engine="ray", gpus="0,1"),
+            "--gpus is for processes on this machine; with --engine ray say --cpus-per-worker and --gpus-per-worker",
+        ),
+        (dict(engine="ray", threads=2), "--threads is for processes on this machine"),
+        (dict(engine="ray", gpus_per_worker=1.5), "gpus_per_worker: got 1.5"),
+        (dict(workers=2, gpus_per_worker=0.5), "--gpus-per-worker is for a cluster: add --engine ray"),
         (dict(time_limit=-1.0), "time_limit: got -1.0"),
     ],
 )

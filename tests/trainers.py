@@ -142,3 +142,39 @@ def has_children(worker):
     for interval in worker:
         with multiprocessing.get_context("fork").Pool(1) as pool:
             interval.report(float(pool.map(square, [3.0])[0]))
+
+
+def dies_or_hangs_once(worker):
+    x = np.array([1.0])
+    worker.track(x=x)
+    for interval in worker:
+        marker = Path(f"met-{interval.member}")
+        if interval.generation == 1 and interval.member in (1, 2) and not marker.exists():
+            marker.touch()
+            if interval.member == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(600)
+        x *= 0.9
+        interval.report(float(x[0]))
+
+
+def meets_the_other(worker):
+    """Goes on only when two workers have an interval, and tells how it is placed. What is not tracked survives where the process goes on."""
+    x, loads = np.array([1.0]), [0]
+
+    def load(state):
+        loads[0] += 1
+        x[:] = state["x"]
+
+    worker.track(x=(lambda: {"x": x}, load))
+    for interval in worker:
+        Path(f"here-{os.getpid()}").touch()
+        deadline = time.monotonic() + 200
+        while len(list(Path().glob("here-*"))) < 2:
+            if time.monotonic() > deadline:
+                raise TimeoutError("the other does not come")
+            time.sleep(0.05)
+        x += interval.hparams["h"]
+        placed = {"gpu": float(os.environ["CUDA_VISIBLE_DEVICES"]), "threads": float(os.environ["OMP_NUM_THREADS"])}
+        told = {"process": float(os.getpid()), "loads": float(loads[0]), "generation": float(interval.generation)}
+        interval.report(float(x[0]), metrics=placed | told)

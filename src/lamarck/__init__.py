@@ -41,6 +41,7 @@ if typing.TYPE_CHECKING:
     from lamarck.client import connect
     from lamarck.cohort import Cohort
     from lamarck.engines.processes import Processes
+    from lamarck.engines.ray import Ray
     from lamarck.engines.vectorised import Intervals, Scores, Vectorised, VectorTask
     from lamarck.engines.vectorised.torch import Supervised as Supervised
     from lamarck.history import Copy, History
@@ -87,6 +88,7 @@ __all__ = [
     "Population",
     "PopulationLost",
     "Processes",
+    "Ray",
     "Record",
     "Report",
     "ReportError",
@@ -129,6 +131,7 @@ _HOMES = {
     "lamarck.client": "connect",
     "lamarck.cohort": "Cohort",
     "lamarck.engines.processes": "Processes",
+    "lamarck.engines.ray": "Ray",
     "lamarck.engines.vectorised": "Intervals Scores VectorTask Vectorised",
     "lamarck.engines.vectorised.torch": "Supervised",
     "lamarck.history": "Copy History",

@@ -82,8 +82,8 @@ def run(
         name: Name of the run in the journal.
         resume: Whether to go on with the run if the journal has it already, which is what a job that may be preempted and started again wants.
             The settings must be the same.
-        engine: What provides workers; ``"inline"`` trains all members in this process, one after the other. ``"processes"`` and
-            ``"vectorised"`` are `lamarck.Processes` and `lamarck.Vectorised` as they are by default.
+        engine: What provides workers; ``"inline"`` trains all members in this process, one after the other. ``"processes"``,
+            ``"ray"`` and ``"vectorised"`` are `lamarck.Processes`, `lamarck.Ray` and `lamarck.Vectorised` as they are by default.
         observers: Are told each event after it is safe.
         info: Kept in the journal for people.
 

@@ -19,6 +19,9 @@ __all__ = ["NO_FILES", "NO_WORKERS", "Files", "Workers"]
 
 _NONE = "none"
 
+_ON_RAY_ALONE = ("cpus_per_worker", "gpus_per_worker")
+_ON_RAY = ("workers", "time_limit", *_ON_RAY_ALONE)
+
 _Options = TypeVar("_Options", "Workers", "Files")
 
 
@@ -28,8 +31,8 @@ _Options = TypeVar("_Options", "Workers", "Files")
 class Workers:
     """Who trains.
 
-    Without any of these this process trains all members in turn; ``--engine vectorised`` trains them as one program, and everything else means
-    processes.
+    Without any of these this process trains all members in turn; ``--engine vectorised`` trains them as one program, ``--engine ray`` on a
+    cluster, and everything else means processes.
 
     Example:
         >>> Workers(workers=2, gpus="0,1").kept
@@ -37,13 +40,16 @@ class Workers:
     """
 
     engine: Annotated[
-        Literal["inline", "processes", "vectorised"] | None,
+        Literal["inline", "processes", "ray", "vectorised"] | None,
         Parameter(
             help="inline: this process, one member after the other. processes: also if any of the following is given. "
+            "ray: the Ray cluster that RAY_ADDRESS names, or one on this machine. "
             "vectorised: all members as one program, which takes a VectorTask; --workers splits it over processes."
         ),
     ] = None
-    workers: Annotated[int | None, Parameter(help="Worker processes. By default one for each core, or for each share of a GPU.")] = None
+    workers: Annotated[
+        int | None, Parameter(help="Worker processes. By default one for each core, or for each share of a GPU; on Ray what there is room for.")
+    ] = None
     gpus: Annotated[str | None, Parameter(help="GPUs to spread them over, as in 0,1; none for none.")] = None
     per_gpu: Annotated[int | None, Parameter(help="Workers that share a GPU. By default 1.")] = None
     threads: Annotated[int | None, Parameter(help="Threads of numerical libraries in each worker. By default the cores divided.")] = None
@@ -51,6 +57,12 @@ class Workers:
         float | None, Parameter(help="Seconds after which an interval counts as hung and is trained again elsewhere. By default never.")
     ] = None
 
+    cpus_per_worker: Annotated[
+        float | None, Parameter(help="With --engine ray: cores that each worker asks the cluster for. By default 1.")
+    ] = None
+    gpus_per_worker: Annotated[
+        float | None, Parameter(help="With --engine ray: GPUs that each worker asks for, or a share, as 0.5. By default none.")
+    ] = None
     overlap: Annotated[
         bool | None, Parameter(help="Flush checkpoints to the disk beside the next interval (default), or --no-overlap before a report counts.")
     ] = None
@@ -82,6 +94,18 @@ class Workers:
             from lamarck.engines.vectorised import Vectorised
 
             return Vectorised(processes=self.workers)
+        if self.engine == "ray":
+            if others := [name for name in settings if name not in _ON_RAY]:
+                raise SettingsError(
+                    f"{_option(others[0])} is for processes on this machine; with --engine ray say --cpus-per-worker and --gpus-per-worker"
+                )
+            from lamarck.engines.ray import Ray
+
+            return Ray(**settings)
+        if others := [name for name in settings if name in _ON_RAY_ALONE]:
+            raise SettingsError(
+                f"{_option(others[0])} is for a cluster: add --engine ray, or say --gpus, --per-gpu and --threads for this machine"
+            )
         gpus = _gpus(settings.pop("gpus", _NONE))
         if "per_gpu" in settings and not gpus:
             raise SettingsError("--per-gpu says how many workers share a GPU; say which GPUs as well: --gpus 0,1")

@@ -40,6 +40,8 @@ EXAMPLES = """Examples:
       --csv train.csv
   lamarck run train.py:train -n 24 --interval 500 --steps 10000 \\
       --gpus 0,1 --per-gpu 3 --tensorboard curves
+  lamarck run train.py:train -n 32 --interval 500 --steps 10000 \\
+      --engine ray --gpus-per-worker 0.5
   lamarck run "script.py --depth 18" --space space.toml --interval 500 \\
       --steps 10000 --workers 4
   lamarck run package.module:train --interval 500 --steps 10000 \\

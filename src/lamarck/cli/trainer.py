@@ -59,8 +59,14 @@ def trainer(text: str, engine: Engine, folder: Path) -> Trainer:
         near = difflib.get_close_matches(file.name, [path.name for path in file.parent.glob("*.py")], n=1)
         raise SettingsError(f"there is no script {words[0]!r}; " + (f"did you mean {near[0]!r}?" if near else "check the path"))
     from lamarck.engines.processes import Processes
+    from lamarck.engines.ray import Ray
     from lamarck.scripts.engine import Scripts
 
+    if isinstance(engine, Ray):
+        raise SettingsError(
+            f"--engine ray trains functions, and {words[0]!r} is a script; name a function, as in {words[0]}:train, or let the script join a "
+            "service: lamarck serve"
+        )
     places = engine if isinstance(engine, Processes) else Processes(workers=1)
     scripts = Scripts(command=(sys.executable, str(file.resolve()), *words[1:]), places=places, folder=folder)
     return Trainer(text=text, stem=file.stem, train=_by_script, engine=scripts, target=None)

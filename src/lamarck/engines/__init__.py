@@ -11,7 +11,7 @@ from lamarck.training import check_train
 
 __all__ = ["ENGINES", "Engine", "Train", "engine_for", "engine_named", "inline"]
 
-ENGINES = ("inline", "processes", "vectorised")
+ENGINES = ("inline", "processes", "ray", "vectorised")
 """Engines by the names that `lamarck.run` takes, each with its default settings."""
 
 
@@ -31,6 +31,10 @@ def engine_named(name: str) -> Engine:
         from lamarck.engines.processes import Processes
 
         return Processes()
+    if name == "ray":
+        from lamarck.engines.ray import Ray
+
+        return Ray()
     if name == "vectorised":
         from lamarck.engines.vectorised import Vectorised
 

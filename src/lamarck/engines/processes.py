@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from typing import Any, final
 
 from lamarck._errors import SettingsError
-from lamarck.checkpoints import MemoryCheckpoints, open_checkpoints
 from lamarck.coordinator import Coordinator
 from lamarck.engines._child import Assignment, child
 from lamarck.engines._machine import cores
 from lamarck.engines._pool import Pool
+from lamarck.engines._shared import shared
 from lamarck.engines._slot import ProcessSlot
 from lamarck.engines._start import begin, ended, fork_server, new_process
 from lamarck.engines.engine import Train
 from lamarck.engines.gpus import check_gpus
 
-__all__ = ["Processes", "shared"]
+__all__ = ["Processes"]
 
 
 @final
@@ -139,27 +137,6 @@ def _pickled(train: Train) -> bytes:
             f"worker processes cannot be given {train!r} ({error}): define the training function at the top level of a module, "
             "or use engine='inline'"
         ) from None
-
-
-@contextmanager
-def shared(coordinator: Coordinator) -> Iterator[str]:
-    """Gives a place for weights that all processes see; for a store in memory, a folder in memory for as long as the run lasts."""
-    checkpoints = coordinator.checkpoints
-    if checkpoints.location is not None:
-        yield checkpoints.location
-        return
-    if not isinstance(checkpoints, MemoryCheckpoints) or checkpoints.names():
-        raise SettingsError("worker processes cannot reach checkpoints in this process's memory: give checkpoints=... a folder or URL")
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-    folder = tempfile.mkdtemp(prefix="lamarck-", dir=memory)
-    shared = coordinator.checkpoints = open_checkpoints(folder)
-    try:
-        yield folder
-    finally:
-        coordinator.rest()
-        checkpoints.adopt({name: shared.get(name) for name in shared.names()})
-        coordinator.checkpoints = checkpoints
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @final

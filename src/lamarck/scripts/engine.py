@@ -21,8 +21,9 @@ from lamarck._errors import SettingsError, StaleReport, TrainingError, require
 from lamarck._http import Connection
 from lamarck.coordinator import Coordinator
 from lamarck.engines import Train
+from lamarck.engines._shared import shared
 from lamarck.engines.gpus import check_gpus
-from lamarck.engines.processes import Processes, shared
+from lamarck.engines.processes import Processes
 from lamarck.server.run import Run
 from lamarck.server.service import Service
 from lamarck.server.tokens import Tokens, add_token
