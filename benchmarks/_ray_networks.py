@@ -23,10 +23,10 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",
 }
 
-import ray  # type: ignore[import-not-found]  # noqa: E402 - after the variables that it reads
+import ray  # noqa: E402 - after the variables that it reads
 import torch  # noqa: E402
 from ray import tune  # noqa: E402
-from ray.tune.schedulers import PopulationBasedTraining  # type: ignore[import-not-found]  # noqa: E402
+from ray.tune.schedulers import PopulationBasedTraining  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from _networks import BATCH, NETWORKS, digits  # noqa: E402

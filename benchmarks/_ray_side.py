@@ -22,9 +22,9 @@ INTERVAL = 4
 asked: dict[str, Any] = json.loads(sys.argv[1])
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TUNE_DISABLE_STRICT_METRIC_CHECKING": "1", "RAY_AUTH_MODE": "disabled"}
 
-import ray  # type: ignore[import-not-found]  # noqa: E402 - after the variables that it reads
+import ray  # noqa: E402 - after the variables that it reads
 from ray import tune  # noqa: E402
-from ray.tune.schedulers import PopulationBasedTraining  # type: ignore[import-not-found]  # noqa: E402
+from ray.tune.schedulers import PopulationBasedTraining  # noqa: E402
 
 
 def stepped(theta: Any, config: dict[str, float]) -> float:
