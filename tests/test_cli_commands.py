@@ -125,7 +125,7 @@ def test_run_with_resume_is_what_a_job_that_is_started_again_wants(done, capsys)
     assert main([*RUN, "--resume"]) == 0
     assert capsys.readouterr().out.startswith(str(done))
     assert main([*RUN, "--resume", "--seed", "1"]) == 2
-    assert "was begun with" in capsys.readouterr().err
+    assert "was begun with seed=0; got seed=1. Go on with the same" in capsys.readouterr().err
 
 
 def test_target_ends_the_run(capsys):

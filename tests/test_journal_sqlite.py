@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -446,3 +447,22 @@ def test_kill_9_while_the_file_is_made(tmp_path):
             assert journal.append("b", 0, [b"1"]) == 1
         for file in tmp_path.iterdir():
             file.unlink()
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved", "replaced", "folder"])
+def test_what_goes_into_a_file_that_is_gone_is_not_acknowledged(how, tmp_path):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    path = folder / "run.db"
+    with SqliteJournal(path) as journal:
+        journal.append("main", 0, [b"one"])
+        if how == "folder":
+            shutil.rmtree(folder)
+        elif how == "moved":
+            path.rename(folder / "other.db")
+        else:
+            path.unlink()
+        if how == "replaced":
+            path.write_bytes(b"")
+        with pytest.raises(JournalError, match="the journal's file is gone"):
+            journal.append("main", 1, [b"two"])

@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, final
@@ -321,8 +322,16 @@ def _same(pbt: PBT, before: Event, name: str) -> None:
     assert isinstance(before, Started)
     differ = [key for key in ("settings", "space", "strategies") if getattr(now, key) != getattr(before, key)]
     if differ:
-        was, got = (", ".join(f"{key}={getattr(it, key)}" for key in differ) for it in (before, now))
+        was, got = (", ".join(_shown(it, other, key) for key in differ) for it, other in ((before, now), (now, before)))
         raise SettingsError(f"the journal's run {name!r} was begun with {was}; got {got}. Go on with the same, or give another name or file")
+
+
+def _shown(it: Started, other: Started, key: str) -> str:
+    """What one of two runs has, where it is not what the other has."""
+    if key != "settings":
+        return f"{key}={getattr(it, key)}"
+    pairs = ((name, getattr(it.settings, name), getattr(other.settings, name)) for name in (field.name for field in fields(Settings)))
+    return ", ".join(f"{name}={mine!r}" for name, mine, theirs in pairs if mine != theirs)
 
 
 def _total(coordinator: Coordinator) -> int:

@@ -84,12 +84,13 @@ class SqliteJournal(Journal):
         lamarck._errors.JournalConflict: somebody else writes run 'main': it has 2 events, and 1 were known here. Nothing was written. ...
     """
 
-    __slots__ = ("_connection", "_lock", "_path", "_patience", "_turns")
+    __slots__ = ("_connection", "_file", "_lock", "_path", "_patience", "_turns")
 
     def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False, patience: float = 10.0) -> None:
         self._path, self._patience = Path(path).absolute(), patience
         self._lock = threading.Lock()
         self._turns: Turns | None = None
+        self._file: tuple[int, int] | None = None
         self._connection: sqlite3.Connection | None = None
         if not self._path.parent.is_dir():
             raise JournalError(f"{self._path}: there is no folder {self._path.parent}; make it, or give another path")
@@ -104,6 +105,7 @@ class SqliteJournal(Journal):
             try:
                 with self._turns.turn(), self._explained("opened"):
                     self._connection = self._writing()
+                    self._file = self._there()
             except JournalError:
                 self._turns.close()
                 raise
@@ -125,6 +127,11 @@ class SqliteJournal(Journal):
                     rows = ((run, sequence, at, event) for sequence, event in enumerate(events, after + 1))
                     connection.executemany("INSERT INTO events(run, sequence, at, event) VALUES (?, ?, ?, ?)", rows)
                     connection.execute("COMMIT")
+                    if self._there() != self._file:  # written into a file that nobody can open any more
+                        raise JournalError(
+                            f"{self._path}: the journal's file is gone: it was deleted, moved or replaced while it was written. What came last "
+                            "is not kept. Put the file back, with its -wal beside it, and go on with `resume`"
+                        )
                 finally:
                     if connection.in_transaction:
                         with suppress(sqlite3.Error):  # the first error is the one to hear about
@@ -183,6 +190,14 @@ class SqliteJournal(Journal):
                 if sequence != after:
                     raise JournalError(f"{self._path}: event {after} of run {run!r} is missing: the file is damaged; restore it from a copy")
                 yield event
+
+    def _there(self) -> tuple[int, int] | None:
+        """Which file has the name now."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _empty(self) -> bool:
         """Whether there is no file yet. Looks without SQLite, so that a file that is somebody else's stays as it is."""
