@@ -1,5 +1,6 @@
 """Checkpoints that go through the server, and what Prometheus is told."""
 
+import errno
 import json
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from lamarck.checkpoints import FolderCheckpoints
 from lamarck.checkpoints.http import HttpCheckpoints
 from lamarck.client import Remote
 from lamarck.coordinator import Coordinator
+from lamarck.server.depot import Depot
 from lamarck.testing.checkpoints import check_checkpoints, check_lasting_checkpoints
 from lamarck.testing.engine import SPACE, train
 from lamarck.types import Report
@@ -102,6 +104,21 @@ def test_what_nobody_can_report_any_more_is_swept_when_the_run_is_over(restarted
         second.close()
     with served("s.db") as (service, _):
         assert service.run("a").coordinator.checkpoints.names() == [name]
+
+
+def test_a_full_disk_is_told_to_the_worker_and_to_whoever_looks_after_the_server(monkeypatch, caplog):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Depot, "_keep", full)
+    with served("s.db") as (_, url):
+        create(url)
+        store = HttpCheckpoints(Connection(f"{url}/v1/runs/a/checkpoints", patience=5))
+        with pytest.raises(lk.CheckpointError, match="make room on the server's disk"), caplog.at_level("ERROR", "lamarck.server"):
+            store.put(0, 0, {"x": 1})
+        store.close()
+    (line,) = [record.message for record in caplog.records]
+    assert line.endswith("could not be written: No space left on device; make room on this disk")
 
 
 def test_what_a_decision_may_name_cannot_be_deleted():

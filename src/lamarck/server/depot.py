@@ -7,6 +7,7 @@ it given that name. Names are checked before they become paths, so nothing that 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncIterator
@@ -19,6 +20,8 @@ from lamarck.checkpoints import FolderCheckpoints
 from lamarck.checkpoints.format import SUFFIX, checked_name
 
 __all__ = ["Depot", "Misplaced"]
+
+logger = logging.getLogger("lamarck.server")
 
 _PIECE = 1 << 20
 _PATIENCE = 60.0
@@ -111,6 +114,7 @@ class Depot:
             await self._append(part, offset, size, stream)
             await asyncio.to_thread(self._keep, part, name)
         except OSError as error:
+            logger.error("checkpoint %s could not be written: %s; make room on this disk", name, error.strerror)  # its worker may be far away
             raise CheckpointError(f"checkpoint {name} could not be written: {error.strerror}; make room on the server's disk") from None
         finally:
             self._busy.discard(name)
