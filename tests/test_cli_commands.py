@@ -181,7 +181,7 @@ def test_when_every_member_fails_the_users_own_traceback_is_shown_once():
     assert err.count("nobody_defined_this\n") == 1
     assert err.splitlines()[-1] == (
         "lamarck: every member failed for good, after 4 failed attempts; the last was member 1: generation 0 failed 2 times, the last time: "
-        "NameError: name 'nobody_defined_this' is not defined"
+        "NameError: name 'nobody_defined_this' is not defined. Correct it, and begin another run: this one is over"
     )
 
 

@@ -192,3 +192,16 @@ def reports() -> int:
             return sum(json.loads(event)["$type"] == "Reported" for name in journal.runs() for event in journal.read(name))
     except lk.JournalError:  # not yet
         return 0
+
+
+def test_a_run_that_a_script_began_is_replayed_by_naming_the_script(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(
+        TRAIN + "\nif __name__ == '__main__':\n    lk.run(train, space, population_size=3, interval=5, generations=3, journal='own.db')\n"
+    )
+    subprocess.run([sys.executable, "own.py"], check=True, timeout=120)
+    assert main(["replay", "own.db", "--seeds", "0"]) == 2
+    says = "the run was begun in the script own.py; say where its training function is: lamarck replay own.db own.py:train. A script"
+    assert says in capsys.readouterr().err
+    assert main(["replay", "own.db", "own.py:train", "--seeds", "0"]) == 0
+    assert "exactly the lineage's value" in capsys.readouterr().out

@@ -92,6 +92,25 @@ def test_what_needs_an_extra_says_which_line_installs_it() -> None:
     assert "lamarck._errors.MissingExtra" in done.stderr
 
 
+def test_what_serves_says_which_line_installs_it() -> None:
+    for module in ("lamarck.server.app", "lamarck.server.serve", "lamarck.web.dashboard"):
+        done = python(REFUSE_THIRD_PARTY, f"import {module}")
+        assert done.stderr.endswith("pip install 'lamarck[serve]'\n"), done.stderr
+
+
+def test_a_journal_without_what_keeps_weights_is_refused_before_the_run_is_begun() -> None:
+    """Not after the first interval: that would leave a run behind which has to be resumed or deleted."""
+    place = """
+    import atexit, os, tempfile
+    folder = tempfile.mkdtemp()
+    atexit.register(lambda: print(os.listdir(folder)))
+    """
+    run = A_RUN.replace("seed=1", "seed=1, journal=os.path.join(folder, 'a.db')")
+    done = python(REFUSE_THIRD_PARTY, place, run)
+    assert done.stdout == "[]\n"
+    assert done.stderr.endswith("which is not installed: pip install 'lamarck[durable]'\n"), done.stderr
+
+
 A_SCRIPT = """
 import numpy as np
 import lamarck as lk

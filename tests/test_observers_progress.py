@@ -66,6 +66,30 @@ def plain(**settings):
     return PlainProgress(stream, clock=clock, **settings), clock, stream
 
 
+def test_the_first_line_comes_soon_and_the_others_with_each_twentieth():
+    shown, clock, stream = plain()
+    run = Told(shown, generations=100)  # of two members: 200 intervals, a twentieth is 10
+    for generation in range(30):
+        clock.now += 11.0
+        run.interval(0, generation, 0.5)
+    done = [int(line.split()[0]) for line in stream.getvalue().splitlines()]
+    assert done == [1, 11, 21]
+
+
+def test_what_a_terminal_writes_for_ctrl_c_breaks_no_line():
+    shown, _, _ = live(60)
+    Told(shown).interval(0, 0, 0.123456789)
+    assert max(len(line.rstrip()) for line in screen(shown, 60).splitlines()) <= 58
+
+
+def test_the_bar_gives_way_to_the_words():
+    shown, clock, _ = live(60)
+    run = Told(shown)
+    clock.now += 5.0
+    run.interval(0, 0, 0.5)
+    assert screen(shown, 60).splitlines()[0].rstrip().endswith("1/20 intervals  0:00:05 elapsed  0:01:35 left")
+
+
 def test_nothing_is_known_before_the_first_event():
     shown, _, _ = plain()
     assert shown.standing is None

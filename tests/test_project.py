@@ -81,9 +81,13 @@ def test_examples_in_pages_run(page: Path, capsys: pytest.CaptureFixture[str], m
 
 def test_the_readme_begins_with_an_example_of_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
     example = blocks(ROOT / "README.md", "python")[0]
-    exec(compile(example, "README.md", "exec"), {"__name__": "__readme__"})
+    namespace: dict[str, Any] = {"__name__": "__readme__"}
+    exec(compile(example, "README.md", "exec"), namespace)
     assert sum(bool(line.strip()) and not line.startswith(("import ", "from ")) for line in example.splitlines()) <= 11
-    assert "best" in capsys.readouterr().out
+    assert capsys.readouterr().out == blocks(ROOT / "README.md", "text")[1], "it prints what the page says that it prints"
+    settings = {"population_size": 16, "interval": 50, "steps": 1000, "mode": "min"}
+    history = namespace["lk"].run(namespace["train"], namespace["history"].space, exploit=namespace["lk"].exploit.Never(), **settings)
+    assert f"get to {history.best.value:.3f}." in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_readme_names_the_two_commands_first() -> None:

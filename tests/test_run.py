@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from lamarck._errors import CheckpointError, JournalError, SettingsError
 from lamarck.checkpoints import FolderCheckpoints, open_checkpoints
 from lamarck.coordinator import events_of
 from lamarck.journal import MemoryJournal, open_journal
+from lamarck.observers.progress import PlainProgress
 from lamarck.runs import checkpoints_of
 from lamarck.testing.engine import SPACE, train
 from lamarck.types import Assigned, Reported
@@ -150,6 +152,61 @@ def test_a_run_is_not_begun_twice():
     lk.run(train, SPACE, journal="a.db", name="second", **SETTINGS)
     with open_journal("a.db", readonly=True) as journal:
         assert sorted(journal.runs()) == ["main", "second"]
+
+
+def test_who_would_begin_a_run_that_is_there_is_told_what_became_of_it(capsys):
+    def fails(worker):
+        worker.track(x=[0])
+        for interval in worker:
+            raise KeyError(interval.hparams["learning_rate"])
+
+    def stops(worker):
+        worker.track(x=[0])
+        for _ in worker:
+            raise KeyboardInterrupt
+
+    with pytest.raises(lk.PopulationLost, match="begin another run: this one is over"):
+        lk.run(fails, SPACE, journal="a.db", **SETTINGS)
+    with pytest.raises(SettingsError, match="it is over, because every member failed for good: correct what failed, and give another file"):
+        lk.run(train, SPACE, journal="a.db", **SETTINGS)
+    with pytest.raises(KeyboardInterrupt):
+        lk.run(stops, SPACE, journal="b.db", **SETTINGS)
+    with pytest.raises(
+        SettingsError, match=r"of which nothing was reported yet: go on with it by resume=True.* a false start, delete the file"
+    ):
+        lk.run(train, SPACE, journal="b.db", **SETTINGS)
+    assert lk.run(train, SPACE, journal="b.db", resume=True, **SETTINGS).ended == "generations"
+
+
+def test_a_run_says_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setattr("lamarck.runs.PlainProgress", partial(PlainProgress, every=0.0))
+    lk.run(train, SPACE, journal="a.db", **SETTINGS)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("1 of 24 intervals, generation 1 of 6, best ")
+    assert lines[-1].startswith("23 of 24 intervals")
+    lk.run(train, SPACE, progress=False, **SETTINGS)
+    assert not capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_counts_what_was_before(monkeypatch, capsys):
+    monkeypatch.setattr("lamarck.runs.PlainProgress", partial(PlainProgress, every=0.0))
+    tries = []
+
+    def breaks(worker):
+        worker.track(x=[0])
+        for interval in worker:
+            tries.append(interval)
+            if len(tries) == 16:
+                raise KeyboardInterrupt
+            interval.report(float(interval.hparams["x"] if "x" in interval.hparams else len(tries)))
+
+    with pytest.raises(KeyboardInterrupt):
+        lk.run(breaks, SPACE, journal="a.db", **SETTINGS)
+    before = len(lk.open_run("a.db").copies)
+    assert before
+    capsys.readouterr()
+    history = lk.resume(breaks, "a.db")
+    assert f" {len(history.copies)} copies" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_journals_without_the_usual_ending_have_weights_of_their_own():

@@ -129,3 +129,12 @@ def test_what_cannot_be_written_is_refused():
 def test_a_byte_order_mark_and_the_line_ends_of_another_system_are_no_trouble(form):
     schedule = Schedule((Piece(0, 5, {"lr": 0.1, "opt": "sgd"}), Piece(5, 9, {"lr": 0.2, "opt": "adam"})))
     assert Schedule.from_text("\ufeff" + schedule.to_text(form).replace("\n", "\r\n"), form) == schedule
+
+
+def test_a_schedule_prints_as_a_table():
+    assert str(SHOWN).splitlines() == [
+        "     steps     lr  opt  nesterov  width",
+        "  0 to 500    0.1  sgd                 ",
+        "500 to 900  1e-05           True     64",
+    ]
+    assert len(str(Schedule((Piece(0, 5, {"a": "two\nlines"}),))).splitlines()) == 2

@@ -171,7 +171,8 @@ class Coordinator:
         history = self.history()
         tries = f", after {len(history.failures)} failed attempts" if history.failures else ""
         last = [f"; the last was member {member}: {one_line(reason)}" for member, reason in history.retired.items()][-1:]
-        return PopulationLost(f"every member failed for good{tries}{''.join(last)}")
+        cure = "" if self.journal is None else ". Correct it, and begin another run: this one is over"
+        return PopulationLost(f"every member failed for good{tries}{''.join(last)}{cure}")
 
     @contextmanager
     def batch(self) -> Iterator[list[Callable[[], object]]]:

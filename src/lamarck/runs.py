@@ -6,6 +6,7 @@ import operator
 import os
 import platform
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
@@ -22,6 +23,7 @@ from lamarck.coordinator import Coordinator, Observer, events_of
 from lamarck.engines import Engine, Train, engine_for
 from lamarck.history import History
 from lamarck.journal import Journal, open_journal
+from lamarck.observers.progress import PlainProgress
 from lamarck.pbt import PBT
 from lamarck.space import Space
 from lamarck.types import Event, Exploit, Explore, HParams, Settings, Started
@@ -55,6 +57,7 @@ def run(
     resume: bool = False,
     engine: Engine | str = "inline",
     observers: Sequence[Observer] = (),
+    progress: bool = True,
     info: Mapping[str, Any] | None = None,
 ) -> History:
     """Trains a population and returns what happened.
@@ -86,6 +89,8 @@ def run(
         engine: What provides workers; ``"inline"`` trains all members in this process, one after the other. ``"processes"``,
             ``"ray"`` and ``"vectorised"`` are `lamarck.Processes`, `lamarck.Ray` and `lamarck.Vectorised` as they are by default.
         observers: Are told each event after it is safe.
+        progress: Whether to write to standard error from time to time how far the run is, and how long the rest will take: first after ten
+            seconds, then twenty times at most. `lamarck.observers.progress.progress` is a live display to be given as an observer instead.
         info: Kept in the journal for people.
 
     Returns:
@@ -135,7 +140,8 @@ def run(
                 f"checkpoints: {str(checkpoints)!r} holds weights of another run, which would be swept away; give this one a place of its "
                 "own, or delete them"
             )
-        coordinator = begin(pbt, book, store, name, resume=resume, observers=observers, info={**provenance(train), **(info or {})})
+        told = [*observers, *_progress(book, name, wanted=progress)]
+        coordinator = begin(pbt, book, store, name, resume=resume, observers=told, info={**provenance(train), **(info or {})})
         return _train(chosen, train, coordinator, journal)
 
 
@@ -147,6 +153,7 @@ def resume(
     name: str = "main",
     engine: Engine | str = "inline",
     observers: Sequence[Observer] = (),
+    progress: bool = True,
     **changes: Any,
 ) -> History:
     """Goes on with a run from exactly what its journal holds.
@@ -158,6 +165,7 @@ def resume(
         name: Name of the run.
         engine: What provides workers; it need not be the one that began the run.
         observers: Are told each event after it is safe.
+        progress: Whether to write to standard error from time to time how far the run is; see `run`.
         **changes: ``space=``, ``explore=`` and the like, for what holds Python functions, which a journal cannot.
 
     Returns:
@@ -171,7 +179,8 @@ def resume(
     chosen = engine_for(train, engine)
     with Opened(journal, checkpoints, name) as (book, store):
         assert book is not None
-        return _train(chosen, train, Coordinator.resume(book, name, store, observers=observers, **changes), journal)
+        told = [*observers, *_progress(book, name, wanted=progress)]
+        return _train(chosen, train, Coordinator.resume(book, name, store, observers=told, **changes), journal)
 
 
 def begin(
@@ -205,9 +214,8 @@ def begin(
     try:
         return Coordinator.start(pbt, journal, name, checkpoints, info=dict(info), observers=observers)
     except JournalConflict:
-        raise SettingsError(
-            f"the journal already has a run {name!r}: go on with it by resume(...) or `lamarck resume`, or give another file or another name"
-        ) from None
+        assert journal is not None
+        raise SettingsError(f"the journal already has a run {name!r}{_what_to_do(History.of(events_of(journal, name)))}") from None
 
 
 def load(journal: str | os.PathLike[str], checkpoint: str | None = None, *, name: str = "main") -> Any:
@@ -282,6 +290,14 @@ def _encodable(path: str | bytes) -> bool:
         return False
 
 
+def _progress(journal: Journal | None, name: str, *, wanted: bool) -> list[Observer]:
+    """What tells how far a run is; of a run that goes on, it has to know the past."""
+    if not wanted:
+        return []
+    past = History.of(events_of(journal, name)) if journal is not None and name in journal.runs() else None
+    return [PlainProgress() if past is None else PlainProgress(copies=len(past.copies), failures=len(past.failures))]
+
+
 def _train(engine: Engine, train: Train, coordinator: Coordinator, journal: object) -> History:
     try:
         with stoppable(BATCH):
@@ -316,6 +332,15 @@ def _way_on(train: Train, journal: str | os.PathLike[str], run: str) -> str:
     return f"lamarck.resume({what}, {path!r}" + (")" if run == "main" else f", name={run!r})")
 
 
+def _what_to_do(past: History) -> str:
+    """What somebody can do who would begin a run that is there already."""
+    if past.ended == "lost":
+        return ", and it is over, because every member failed for good: correct what failed, and give another file or another name"
+    empty = "" if past.records else ", of which nothing was reported yet"
+    unwanted = "" if past.records else "; if it was a false start, delete the file"
+    return f"{empty}: go on with it by resume=True, resume(...) or `lamarck resume`, or give another file or another name{unwanted}"
+
+
 def _same(pbt: PBT, before: Event, name: str) -> None:
     (now,) = pbt.init()
     assert isinstance(now, Started)
@@ -347,7 +372,7 @@ def generations_in(interval: int, steps: int | None, generations: int | None) ->
     interval, steps = _plain(interval), _plain(steps)
     check_whole("interval", interval, 1)
     if (steps is None) == (generations is None):
-        raise SettingsError(f"got steps={steps} and generations={generations}; give one of them")
+        raise SettingsError(f"got steps={steps} and generations={generations}; give one of them, how long each member trains")
     if generations is not None:
         return generations
     assert steps is not None
@@ -373,8 +398,11 @@ def provenance(train: Train) -> dict[str, Any]:
     from lamarck import __version__
 
     own = getattr(train, "text", None)  # what a command line has found by name says that name
+    module, name = getattr(train, "__module__", "?"), getattr(train, "__qualname__", type(train).__name__)
+    script = getattr(sys.modules.get("__main__"), "__file__", None) if module == "__main__" else None
     return {
-        "train": own if isinstance(own, str) else f"{getattr(train, '__module__', '?')}:{getattr(train, '__qualname__', type(train).__name__)}",
+        "train": own if isinstance(own, str) else f"{module}:{name}",
+        **({"script": os.path.relpath(script)} if script is not None and not isinstance(own, str) else {}),
         "versions": {"lamarck": __version__, "python": platform.python_version(), "numpy": np.__version__},
         "machine": _machine(),
     }

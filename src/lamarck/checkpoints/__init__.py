@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from lamarck._errors import require
 from lamarck.checkpoints.base import Checkpoints, Weights
 from lamarck.checkpoints.folder import FolderCheckpoints
 from lamarck.checkpoints.memory import MemoryCheckpoints
@@ -29,6 +30,7 @@ def open_checkpoints(where: str | os.PathLike[str] | None) -> Checkpoints:
     """
     if where is None:
         return MemoryCheckpoints()
+    require("blake3", "durable", "A checkpoint that lasts")  # before a run is begun, not when its first weights are to be kept
     path = os.fspath(where)
     scheme, separator, rest = path.partition("://")
     if scheme in ("http", "https") and separator:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from lamarck._errors import SettingsError
+from lamarck._files import whole
 from lamarck.checkpoints import open_checkpoints
 from lamarck.checkpoints.format import packed
 from lamarck.cli.read import JournalFile, RunName, read
@@ -47,15 +47,11 @@ def fetch(
             f"nothing was saved with the report of member {record.member}, generation {record.generation}; choose another one by --member"
         )
     state = open_checkpoints(_place(history, journal, checkpoints, name)).get(record.checkpoint)
-    beside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        with beside.open("wb") as file:
+        with whole(out) as draft, draft.open("wb") as file:
             file.writelines(packed(record.member, record.generation, state).parts)
-        beside.replace(out)
     except OSError as error:
         raise SettingsError(f"the weights cannot be written to {str(out)!r}: {error.strerror}; give another file by --out") from None
-    finally:
-        beside.unlink(missing_ok=True)
     print(f"{out}: member {record.member}, generation {record.generation}, step {record.step:,}, value {record.value:.6g}")
 
 

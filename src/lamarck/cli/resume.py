@@ -57,7 +57,7 @@ def resume(
         first = history.failures[0]
         raise PopulationLost(
             f"this run is over: every member failed for good; the first failure was member {first.member}, generation {first.generation}: "
-            f"{first.message or first.kind}"
+            f"{first.message or first.kind}. Correct it, and begin another run: another file, or another --name"
         )
     info, guard = history.started.info, GuardObserver(history)
     if history.ended is None:
@@ -70,7 +70,14 @@ def resume(
             weights = str(begun / weights)
         with plain_warnings(), stoppable(STOPS), live_page(journal, name, wanted=dashboard), progress(**counts(history)) as shown:
             history = go_on(
-                made.train, journal, checkpoints=weights, name=name, engine=made.engine, observers=[shown, guard, *written], **changes
+                made.train,
+                journal,
+                checkpoints=weights,
+                name=name,
+                engine=made.engine,
+                observers=[shown, guard, *written],
+                progress=False,
+                **changes,
             )
     tell(history, guard.findings, journal, name)
 
@@ -90,8 +97,17 @@ def trainer_of(history: History, journal: Path, train: str | None, engine: Engin
     """
     if train is not None:
         return trainer(train, engine, Path.cwd())
+    named = str(history.started.info.get("train"))
+    if named.startswith("__main__:"):  # a script, or a notebook: neither is run again unasked
+        script = history.started.info.get("script")
+        whose = "in a notebook or at a prompt" if script is None else f"in the script {script}"
+        where = shlex.quote(f"{script or 'file.py'}:{named.partition(':')[2]}")
+        raise SettingsError(
+            f"the run was begun {whose}; say where its training function is: {command} {where}. A script that is named here "
+            "has to keep what it runs under `if __name__ == '__main__':`"
+        )
     try:
-        return trainer(str(history.started.info.get("train")), engine, _begun(history, journal))
+        return trainer(named, engine, _begun(history, journal))
     except SettingsError as error:
         raise SettingsError(
             f"the training function that the journal names cannot be found: {error}. Say where it is: {command} file.py:function"

@@ -134,6 +134,7 @@ def run(
             resume=resume,
             engine=made.engine,
             observers=[shown, guard, *written],
+            progress=False,
             info=info,
             **settings,
         )

@@ -51,6 +51,9 @@ _CURES = {
     "SQLITE_CANTOPEN": "the file, or the log beside it, cannot be opened; check its permissions and those of its folder",
 }
 
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+"""What SQLite says of a file whose content is not what was written."""
+
 
 @final
 class SqliteJournal(Journal):
@@ -96,7 +99,8 @@ class SqliteJournal(Journal):
             raise JournalError(f"{self._path}: there is no folder {self._path.parent}; make it, or give another path")
         if readonly:
             if self._empty():
-                raise JournalError(f"{self._path}: there is no journal of that name")
+                found = "the file is empty: no run was begun in it" if self._path.exists() else "there is no journal of that name"
+                raise JournalError(f"{self._path}: {found}")
             with self._explained("opened"):
                 self._connection = self._reading()
         else:
@@ -264,9 +268,8 @@ class SqliteJournal(Journal):
         except (sqlite3.Error, OSError) as error:
             name = getattr(error, "sqlite_errorname", type(error).__name__)
             cure = next((cure for prefix, cure in _CURES.items() if name.startswith(prefix)), "see the error above")
-            raise JournalError(
-                f"{self._path}: the journal could not be {what} ({name}: {error}). Nothing that was acknowledged is lost. What to do: {cure}"
-            ) from error
+            kept = "" if name.startswith(_DAMAGE) else " Nothing that was acknowledged is lost."
+            raise JournalError(f"{self._path}: the journal could not be {what} ({name}: {error}).{kept} What to do: {cure}") from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveProgress", "PlainProgress", "Progress", "Standing", "progress"]
 
+_ECHO = 3
+"""Columns kept free: a terminal writes ``^C`` there, and a line that breaks for it would leave half of the display behind."""
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +132,9 @@ class Progress(abc.ABC):
 
 @final
 class PlainProgress(Progress):
-    """A line from time to time, for logs: when another twentieth of the run is done, but not within ten seconds of the last.
+    """A line from time to time, for logs: after ten seconds, then when another twentieth is done, but not within ten seconds of the last.
+
+    The first line comes with the first report after these ten seconds, so that a run of days soon says how long it will take.
 
     Args:
         stream: Where to; standard error by default.
@@ -140,13 +145,14 @@ class PlainProgress(Progress):
     def __init__(self, stream: TextIO | None = None, *, every: float = 10.0, **settings: Any) -> None:
         super().__init__(**settings)
         self._stream, self._every = stream, every
-        self._last, self._shown = self._began, 0
+        self._last = self._began
+        self._shown: int | None = None
 
     def _advanced(self) -> None:
         if self._clock() - self._last < self._every:
             return
         standing = self.standing
-        if standing is not None and (standing.done - max(self._shown, self._before)) * 20 >= standing.total:
+        if standing is not None and (self._shown is None or (standing.done - self._shown) * 20 >= standing.total):
             print(standing, file=self._stream or sys.stderr, flush=True)
             self._last, self._shown = self._clock(), standing.done
 
@@ -181,15 +187,18 @@ class LiveProgress(Progress):
 
     def render(self) -> Any:
         """Returns what is shown now."""
-        text, bar, table = (require(f"rich.{name}", "cli", "The live display") for name in ("text", "progress_bar", "table"))
+        text, bar, table, within = (
+            require(f"rich.{name}", "cli", "The live display") for name in ("text", "progress_bar", "table", "constrain")
+        )
         standing = self.standing
         if standing is None:
             return text.Text("starting", style="dim")
-        width = min(32, self._console.width // 3)
         done = text.Text(no_wrap=True, overflow="ellipsis")
         done.append(f"  {standing.done}/{standing.total} intervals")
         done.append(f"  {clock_text(standing.elapsed)} elapsed", style="dim")
         done.append("" if standing.done == standing.total else f"  {standing.left_text}", style="cyan")
+        room = self._console.width - _ECHO
+        width = max(4, min(32, room // 3, room - done.cell_len))  # the bar gives way to the words
         first = table.Table.grid()
         first.add_row(bar.ProgressBar(total=standing.total, completed=standing.done, width=width, complete_style="cyan"), done)
         second = text.Text(no_wrap=True, overflow="ellipsis")
@@ -199,7 +208,7 @@ class LiveProgress(Progress):
         both = table.Table.grid()
         both.add_row(first)
         both.add_row(second)
-        return both
+        return within.Constrain(both, room)
 
     def _advanced(self) -> None:
         return None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, final
 
 from lamarck._errors import SettingsError
+from lamarck._files import whole
 from lamarck.population import Population, Record
 from lamarck.space import Space
 from lamarck.types import Event, Key, Reported, Started
@@ -82,12 +83,8 @@ class RowObserver(abc.ABC):
 
     def _replace(self, rows: Sequence[Row], names: Iterable[str]) -> None:
         """Writes the whole file, at once or not at all."""
-        draft = self.path.with_name(f"{self.path.name}.draft")
-        try:
+        with whole(self.path) as draft:
             draft.write_text(self._head(rows, names) + self._text(rows), encoding="utf-8", newline="")
-            draft.replace(self.path)
-        finally:
-            draft.unlink(missing_ok=True)
         self._in_order = True
 
     @staticmethod

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamarck._errors import MissingExtra, SettingsError, require
+from lamarck._files import whole
 
 __all__ = ["Film", "Picture", "Writer", "writer_for"]
 
@@ -69,7 +68,8 @@ def _gif(path: Path, pictures: Iterator[Picture], film: Film) -> None:
     palette.putpalette(film.palette.tobytes())
     small = (image.fromarray(picture).quantize(palette=palette, dither=image.Dither.NONE) for picture in pictures)
     duration = [round(1000 / film.rate)] * (film.count - 1) + [round(1000 * film.hold)]
-    with _whole(path) as part, part.open("wb") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as part, part.open("wb") as file:
         next(small).save(file, format="GIF", save_all=True, append_images=small, duration=duration, loop=0, optimize=False)
 
 
@@ -78,7 +78,8 @@ def _mp4(path: Path, pictures: Iterator[Picture], film: Film) -> None:
     height, width, _ = first.shape
     even = "pad=ceil(iw/2)*2:ceil(ih/2)*2"  # the codec wants even sides
     stay = f"tpad=stop_mode=clone:stop_duration={film.hold}"
-    with _whole(path) as part:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as part:
         command = [
             _ffmpeg(), "-y", "-loglevel", "error",
             "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(film.rate), "-i", "-",
@@ -112,15 +113,3 @@ def _ffmpeg() -> str:
         raise MissingExtra(
             "Writing an MP4 needs ffmpeg, which was not found: install it, or pip install 'lamarck[video]', or write a .gif"
         ) from None
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A name beside the file's to write to; it becomes the file when all is written, and is removed if not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        os.replace(part, path)  # noqa: PTH105 - the same on all systems
-    finally:
-        part.unlink(missing_ok=True)

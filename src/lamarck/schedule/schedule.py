@@ -80,6 +80,21 @@ class Schedule:
     def __len__(self) -> int:
         return len(self.pieces)
 
+    def __str__(self) -> str:
+        """Returns a table for people: a line for each piece, numbers to four digits. `to_text` writes all of them.
+
+        Example:
+            >>> print(Schedule((Piece(0, 500, {"lr": 0.1}), Piece(500, 1500, {"lr": 0.0123456}))))
+                   steps       lr
+                0 to 500      0.1
+            500 to 1,500  0.01235
+        """
+        return text.table(self.pieces)
+
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        """Shows the schedule in IPython and notebooks as a table."""
+        printer.text(str(self))
+
     # ---- other schedules from this one -------------------------------------------------------------------------------------------------------
 
     def simplified(self, tolerance: float, space: Space) -> Schedule:

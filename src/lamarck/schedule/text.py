@@ -9,11 +9,12 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from lamarck._checks import one_line
 from lamarck._errors import SettingsError
 from lamarck.schedule.piece import Piece
 from lamarck.types import HParams
 
-__all__ = ["plain", "read", "read_plain", "write"]
+__all__ = ["plain", "read", "read_plain", "table", "write"]
 
 
 def write(pieces: Sequence[Piece], format: str) -> str:  # noqa: A002
@@ -37,6 +38,22 @@ def read(source: str, format: str) -> Iterator[Piece]:  # noqa: A002
 def plain(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
     """Returns pieces as plain JSON values."""
     return [{"start": piece.start, "until": piece.until, "hparams": dict(piece.hparams)} for piece in pieces]
+
+
+def table(pieces: Sequence[Piece]) -> str:
+    """Returns pieces as aligned lines for people; see `lamarck.Schedule.__str__`."""
+    names = list(dict.fromkeys(name for piece in pieces for name in piece.hparams))
+
+    def row(piece: Piece) -> list[str]:
+        return [f"{piece.start:,} to {piece.until:,}", *(_shown(piece.hparams[name]) if name in piece.hparams else "" for name in names)]
+
+    rows = [["steps", *map(one_line, names)], *map(row, pieces)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))
 
 
 def read_plain(rows: object) -> Iterator[Piece]:

@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - the error for those without the extra comes first
 """The service as an ASGI application."""
 
 from __future__ import annotations
@@ -5,6 +6,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
+
+from lamarck._errors import require
+
+require("starlette", "serve", "lamarck.server.app")
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware

@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - the error for those without the extra comes first
 """From an application to a server that listens: in this thread until somebody stops it, or in another one beside what goes on here."""
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
+from lamarck._errors import ServiceError, require
+
+require("uvicorn", "serve", "lamarck.server.serve")
+
 import uvicorn
 from starlette.applications import Starlette
 
-from lamarck._errors import ServiceError
 from lamarck._signals import STOPS, stoppable
 
 __all__ = ["background", "serve"]

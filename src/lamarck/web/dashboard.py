@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - the error for those without the extra comes first
 """The live page over a journal file: beside a run of this process, or for a run that is over."""
 
 from __future__ import annotations
@@ -6,6 +7,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from lamarck._errors import require
+
+require("starlette", "serve", "lamarck.web.dashboard")
 
 from starlette.applications import Starlette
 

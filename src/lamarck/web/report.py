@@ -7,6 +7,7 @@ import os
 import zlib
 from pathlib import Path
 
+from lamarck._files import whole
 from lamarck.history import History
 from lamarck.web.data import Columns, description, final_states
 from lamarck.web.page import LIBRARY, STYLES, assemble, asset, import_map, inlined, plain_json
@@ -72,11 +73,7 @@ def write_report(history: History, path: str | os.PathLike[str], *, fetch: str |
     Returns:
         The file.
     """
-    target = Path(path)
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        beside.write_text(report(history, fetch=fetch), encoding="utf-8")
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
-    return target
+    page = report(history, fetch=fetch)
+    with whole(path) as draft:
+        draft.write_text(page, encoding="utf-8")
+    return Path(path)

@@ -98,8 +98,8 @@ def _task(train: Train) -> VectorTask[Any]:
     found = train.resolved() if isinstance(train, Named) else train
     if not isinstance(found, VectorTask):
         raise SettingsError(
-            f"the vectorised engine got {found!r}, which trains one member at a time; give it a lamarck.VectorTask, such as "
-            "lamarck.Supervised, or use another engine"
+            f"the vectorised engine got {getattr(found, '__qualname__', found)!r}, which trains one member at a time; give it a "
+            "lamarck.VectorTask, such as lamarck.Supervised, or use another engine"
         )
     return found
 
