@@ -77,12 +77,12 @@ def evidence(logs: _Array, apart: _Array, y: _Array) -> tuple[float, _Array]:
     kernel = Kernel(logs)
     weights = kernel.weights
     covariance = kernel.size * np.exp(-np.tensordot(weights, apart, 1))
-    lower = np.linalg.cholesky(covariance + kernel.noise * np.eye(n))
-    back = np.linalg.inv(lower)
-    white = back @ y
-    alpha = back.T @ white
-    value = -0.5 * float(white @ white) - float(np.log(np.diag(lower)).sum()) - 0.5 * n * math.log(2 * math.pi)
-    inner = np.outer(alpha, alpha) - back.T @ back
+    noisy = covariance + kernel.noise * np.eye(n)
+    inverse = np.linalg.inv(noisy)
+    alpha = inverse @ y
+    half = float(np.log(np.diag(np.linalg.cholesky(noisy))).sum())  # of the logarithm of the determinant
+    value = -0.5 * float(y @ alpha) - half - 0.5 * n * math.log(2 * math.pi)
+    inner = np.outer(alpha, alpha) - inverse
     pull = inner * covariance
     slopes = np.tensordot(apart, pull, 2) * weights
     slopes[0] *= -1.0  # a rate grows where a length scale falls
@@ -104,7 +104,7 @@ def _fitted(points: bytes, y: bytes, coordinates: int) -> Kernel:
     low, high = _box(coordinates)
     forgets = -0.5 * math.log1p(-0.1)
     starts = [[1.0, noise, forgets, *[scale] * coordinates] for noise, scale in ((0.1, 0.5), (0.5, 1.0), (0.02, 0.2))]
-    found = [climb(lambda logs: evidence(logs, apart, target), np.log(start), low, high, steps=40) for start in starts]
+    found = [climb(lambda logs: evidence(logs, apart, target), np.log(start), low, high, steps=40, tolerance=1e-2) for start in starts]
     return Kernel(max(found, key=lambda one: one[0])[1])
 
 
