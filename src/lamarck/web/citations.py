@@ -18,6 +18,20 @@ PAPERS: Mapping[str, str] = {
   journal = {arXiv preprint arXiv:1711.09846},
   year    = {2017}
 }""",  # noqa: E501 - one line for each field
+    "doulazmi2025": """@inproceedings{doulazmi2025,
+  title     = {Multiple-Frequencies Population-Based Training},
+  author    = {Doulazmi, Wa{\\"e}l and Lehuger, Auguste and Toromanoff, Marin and Charraut, Valentin and Buhet, Thibault and Moutarde, Fabien},
+  booktitle = {Reinforcement Learning Conference},
+  year      = {2025},
+  note      = {arXiv:2506.03225}
+}""",
+    "parkerholder2020": """@inproceedings{parkerholder2020,
+  title     = {Provably Efficient Online Hyperparameter Optimization with Population-Based Bandits},
+  author    = {Parker-Holder, Jack and Nguyen, Vu and Roberts, Stephen J.},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2020},
+  note      = {arXiv:2002.02518}
+}""",
     "petrenko2023": """@inproceedings{petrenko2023,
   title     = {{DexPBT}: Scaling up Dexterous Manipulation for Hand-Arm Systems with Population Based Training},
   author    = {Petrenko, Aleksei and Allshire, Arthur and State, Gavriel and Handa, Ankur and Makoviychuk, Viktor},
@@ -42,6 +56,8 @@ METHOD = "jaderberg2017"
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "margin": ("petrenko2023",),
+    "multi_frequency": ("doulazmi2025",),
+    "pb2": ("parkerholder2020",),
     "welch": ("welch1947",),
 }
 """What strategies owe to other papers than `METHOD`, by name."""
