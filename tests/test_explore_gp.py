@@ -150,7 +150,7 @@ def test_a_batch_is_chosen_as_if_each_knew_of_those_before(seed, kappa):
 
 
 @given(seed=st.integers(0, 10_000), dimensions=st.integers(1, 6))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_climbing_a_hill_in_a_box_ends_where_scipy_ends(seed, dimensions):
     """A concave function has one maximum in a box, wherever its top lies."""
     rng = np.random.default_rng(seed)
