@@ -79,6 +79,13 @@ def test_sizes(settings, expected):
     assert [name for name, _ in names(pbt(**settings))] == expected
 
 
+def test_a_model_needs_something_to_model():
+    choices = {"kind": Categorical(["a", "b"]), "h": Float(1.0, 2.0, when={"kind": "a"})}
+    assert names(pbt(space=choices, explore=explore.PB2())) == [("nothing_to_model", "")]
+    assert names(pbt(space=choices | {"lr": LR}, explore=explore.PB2())) == []
+    assert names(pbt(space=choices)) == []
+
+
 def test_the_advice_on_generations_is_an_interval_for_as_many_steps():
     (many,) = check_settings(pbt(generations=200, interval=50))
     assert "interval=400 for the same 10000 steps" in many.text

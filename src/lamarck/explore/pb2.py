@@ -56,8 +56,8 @@ class PB2(Explore):
     left to ``inner``, as in PB2-Rand; and so is everything as long as there are fewer than two rows for each length scale, or all
     gains are equal. Where there are constraints, the best place that satisfies them is taken.
 
-    The first decision of a generation costs up to a tenth of a second and the others a third of that, however long the run and however large
-    the population: nothing beside minutes of training, and much beside a toy.
+    The first decision of a generation costs up to a tenth of a second and the others a third of that; in an asynchronous run each is a first.
+    That does not grow with the run or the population. It is nothing beside minutes of training, and much beside a toy.
 
     Args:
         window: Reports that are learnt from, 10 to 256. 100, as in BG-PBT: the cost grows with the cube, and what is older says little.

@@ -38,7 +38,7 @@ def check_settings(pbt: PBT) -> tuple[Finding, ...]:
         ...     print(finding.name, finding.severity)
         many_generations warning
     """
-    return () if isinstance(pbt.exploit, Never) else (*_sizes(pbt), *_frequencies(pbt), *_ranges(pbt))
+    return () if isinstance(pbt.exploit, Never) else (*_sizes(pbt), *_frequencies(pbt), *_model(pbt), *_ranges(pbt))
 
 
 def reach(generations: int, log_step: float) -> float:
@@ -112,6 +112,18 @@ def _frequencies(pbt: PBT) -> Iterator[Finding]:
                 f"A sub-population that evolves every {max(periods)} generations does so {(generations - 1) // max(periods)} times in "
                 f"{generations} and learns next to nothing. Give periods of at most {max(1, generations // 4)}, or shorter intervals: "
                 f"generations={4 * max(periods)} for the same steps."
+            ),
+        )
+
+
+def _model(pbt: PBT) -> Iterator[Finding]:
+    if isinstance(pbt.explore, explores.PB2) and not any(isinstance(it, Float | Int) and it.when is None for it in pbt.space.values()):
+        yield Finding(
+            name="nothing_to_model",
+            severity="warning",
+            text=(
+                "PB2 models numbers that are always there, and this space has none: its inner strategy decides everything. Use that one, "
+                f"explore={type(pbt.explore.inner).__name__}(...), or take conditions off."
             ),
         )
 
