@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from lamarck._errors import PopulationLost, SettingsError, TrainingError
 from lamarck.checkpoints import MemoryCheckpoints
 from lamarck.coordinator import events_of
 from lamarck.engines import _start
+from lamarck.engines._memory import memory_folder
 from lamarck.engines.processes import Processes
 from lamarck.journal import open_journal
 from lamarck.testing.engine import ENGINE_LAWS, SPACE, train
@@ -53,16 +56,16 @@ def test_law(law, workers, tmp_path):
     assert alive() == []
 
 
-def test_decisions_equal_the_inline_engines_and_memory_is_given_back():
-    before = set(Path("/dev/shm").glob("lamarck-*")) if Path("/dev/shm").exists() else set()
+def test_decisions_equal_the_inline_engines_and_memory_is_given_back(monkeypatch):
+    folders, make = [], tempfile.mkdtemp
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda **given: folders.append(make(**given)) or folders[-1])
     inline = lk.run(train, SPACE, **SETTINGS)
     store = MemoryCheckpoints()
     history = lk.run(train, SPACE, engine=Processes(workers=2), checkpoints=store, **SETTINGS)
     by_key = {record.key: (record.value, record.hparams, record.parent) for record in inline.records}
     assert {record.key: (record.value, record.hparams, record.parent) for record in history.records} == by_key
     assert -abs(float(store.get(history.best.checkpoint)["x"][0])) == history.best.value
-    if Path("/dev/shm").exists():
-        assert set(Path("/dev/shm").glob("lamarck-*")) == before
+    assert [Path(folder).exists() for folder in folders] == [False]
 
 
 def test_a_worker_that_dies_is_replaced_and_its_interval_repeated():
@@ -280,6 +283,37 @@ def test_ctrl_z_stops_the_workers_too_and_does_not_count_against_their_time():
     assert process.returncode == 0, err
     history = lk.open_run("run.db")
     assert (len(history.records), history.failures) == (80, ())
+
+
+MEMORY = """
+import sys
+from lamarck.engines._memory import memory_folder
+with memory_folder() as folder:
+    open(f"{folder}/weights", "w").close()
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_weights_that_a_killed_process_left_in_memory_are_removed_by_the_next():
+    def begin():
+        process = subprocess.Popen([sys.executable, "-c", MEMORY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        folder = Path(process.stdout.readline().strip())
+        assert [file.name for file in folder.iterdir()] == ["weights"]
+        return process, folder
+
+    (living, kept), (killed, left), (late, young) = begin(), begin(), begin()
+    for process in (killed, late):
+        process.kill()
+        process.communicate()
+    for folder in (kept, left):
+        os.utime(folder, (0, 0))
+    with memory_folder() as mine:
+        assert (kept.exists(), left.exists(), young.exists(), Path(mine).exists()) == (True, False, True, True)
+    assert not Path(mine).exists()
+    living.communicate("")
+    assert not kept.exists()
+    shutil.rmtree(young)
 
 
 def test_the_death_of_the_parent_takes_the_workers_with_it():

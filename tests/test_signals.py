@@ -17,7 +17,8 @@ import lamarck as lk
 from lamarck._signals import BATCH, STOPS, Terminated, hush, say, stoppable
 
 SCRIPT = """
-import os, sys, time
+import os, sys, tempfile, time
+from pathlib import Path
 import numpy as np
 import lamarck as lk
 from lamarck.engines import processes
@@ -33,8 +34,13 @@ def train(worker):
         x *= 0.9
         interval.report(float(x[0]))
 
+def noted(make=tempfile.mkdtemp, **given):
+    folder = make(**given)
+    Path("folders").write_text(folder)
+    return folder
+
 if __name__ == "__main__":
-    how = sys.argv[1]
+    how, tempfile.mkdtemp = sys.argv[1], noted
     engine = processes.Processes(workers=2) if how == "processes" else "inline"
     journal = None if "memory" in sys.argv else "run.db"
     lk.run(train, SPACE, population_size=4, interval=3, generations=8, engine=engine, journal=journal, resume=True)
@@ -116,7 +122,6 @@ def test_an_interval_that_takes_long_is_not_waited_for(twice):
 
 
 def test_a_run_in_memory_leaves_no_files_in_memory():
-    before = set(Path("/dev/shm").glob("lamarck-*"))
     process = begin("processes memory", sleep=600)
     wait_for(lambda: len(workers()) == 2, "workers")
     process.send_signal(signal.SIGTERM)
@@ -125,7 +130,7 @@ def test_a_run_in_memory_leaves_no_files_in_memory():
     _, err = process.communicate(timeout=30)
     assert process.returncode == 143
     assert "the run was in memory and is gone" in err
-    assert not set(Path("/dev/shm").glob("lamarck-*")) - before
+    assert [Path(folder).exists() for folder in Path("folders").read_text().split()] == [False]
 
 
 def on_terminal(how, before="", **options):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lamarck._errors import SettingsError
 from lamarck.checkpoints import MemoryCheckpoints, open_checkpoints
 from lamarck.coordinator import Coordinator
+from lamarck.engines._memory import memory_folder
 
 __all__ = ["shared"]
 
@@ -24,13 +22,11 @@ def shared(coordinator: Coordinator) -> Iterator[str]:
         return
     if not isinstance(checkpoints, MemoryCheckpoints) or checkpoints.names():
         raise SettingsError("worker processes cannot reach checkpoints in this process's memory: give checkpoints=... a folder or URL")
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-    folder = tempfile.mkdtemp(prefix="lamarck-", dir=memory)
-    shared = coordinator.checkpoints = open_checkpoints(folder)
-    try:
-        yield folder
-    finally:
-        coordinator.rest()
-        checkpoints.adopt({name: shared.get(name) for name in shared.names()})
-        coordinator.checkpoints = checkpoints
-        shutil.rmtree(folder, ignore_errors=True)
+    with memory_folder() as folder:
+        shared = coordinator.checkpoints = open_checkpoints(folder)
+        try:
+            yield folder
+        finally:
+            coordinator.rest()
+            checkpoints.adopt({name: shared.get(name) for name in shared.names()})
+            coordinator.checkpoints = checkpoints
