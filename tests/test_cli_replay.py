@@ -200,6 +200,7 @@ def test_a_run_that_a_script_began_is_replayed_by_naming_the_script(capsys, tmp_
         TRAIN + "\nif __name__ == '__main__':\n    lk.run(train, space, population_size=3, interval=5, generations=3, journal='own.db')\n"
     )
     subprocess.run([sys.executable, "own.py"], check=True, timeout=120)
+    assert open_run("own.db").started.info["train"] == "own.py:train"
     assert main(["replay", "own.db", "--seeds", "0"]) == 2
     says = "the run was begun in the script own.py; say where its training function is: lamarck replay own.db own.py:train. A script"
     assert says in capsys.readouterr().err

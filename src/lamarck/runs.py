@@ -399,10 +399,12 @@ def provenance(train: Train) -> dict[str, Any]:
 
     own = getattr(train, "text", None)  # what a command line has found by name says that name
     module, name = getattr(train, "__module__", "?"), getattr(train, "__qualname__", type(train).__name__)
-    script = getattr(sys.modules.get("__main__"), "__file__", None) if module == "__main__" else None
+    script: dict[str, str] = {}
+    if not isinstance(own, str) and module == "__main__" and getattr(sys.modules.get("__main__"), "__file__", None):
+        script = {"script": os.path.relpath(str(sys.modules["__main__"].__file__))}
     return {
-        "train": own if isinstance(own, str) else f"{module}:{name}",
-        **({"script": os.path.relpath(script)} if script is not None and not isinstance(own, str) else {}),
+        "train": own if isinstance(own, str) else f"{script.get('script', module)}:{name}",
+        **script,
         "versions": {"lamarck": __version__, "python": platform.python_version(), "numpy": np.__version__},
         "machine": _machine(),
     }

@@ -97,11 +97,10 @@ def trainer_of(history: History, journal: Path, train: str | None, engine: Engin
     """
     if train is not None:
         return trainer(train, engine, Path.cwd())
-    named = str(history.started.info.get("train"))
-    if named.startswith("__main__:"):  # a script, or a notebook: neither is run again unasked
-        script = history.started.info.get("script")
+    named, script = str(history.started.info.get("train")), history.started.info.get("script")
+    if script is not None or named.startswith("__main__:"):  # neither a script nor a notebook is run again unasked
         whose = "in a notebook or at a prompt" if script is None else f"in the script {script}"
-        where = shlex.quote(f"{script or 'file.py'}:{named.partition(':')[2]}")
+        where = shlex.quote(named if script is not None else f"file.py:{named.partition(':')[2]}")
         raise SettingsError(
             f"the run was begun {whose}; say where its training function is: {command} {where}. A script that is named here "
             "has to keep what it runs under `if __name__ == '__main__':`"

@@ -15,7 +15,7 @@ from lamarck.web.citations import bibtex
 
 __all__ = ["findings", "made", "summary"]
 
-_KNOWN = ("train", "versions", "machine", "command")
+_KNOWN = ("train", "script", "versions", "machine", "command")
 
 
 def summary(history: History, fetch: str | None = None) -> dict[str, Any]:
