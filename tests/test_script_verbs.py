@@ -117,7 +117,11 @@ def test_the_example_runs_alone_and_joined(tmp_path):
     with served("served.db") as (service, url):
         asyncio.run(service.create(Plan.of({"name": "digits", "space": space, **rules})))
         scripts = [subprocess.Popen([*command, url, "digits"], env=clean) for _ in range(2)]
-        assert [script.wait(120) for script in scripts] == [0, 0]
+        try:
+            assert [script.wait(120) for script in scripts] == [0, 0]
+        finally:
+            for script in scripts:
+                script.kill()  # if it was too slow; otherwise it has ended
     history = lk.open_run("served.db", name="digits")
     assert len(history.records) == 30
     assert history.best.value > 0.8
