@@ -149,6 +149,15 @@ def test_the_winners_schedule_is_drawn_as_it_was(eight):
     assert drawn[-1][0] == schedule.until
 
 
+def test_of_very_many_hyperparameters_the_first_are_drawn_and_the_rest_is_counted():
+    space = Space({f"h{i}": Float(0.0, 1.0) for i in range(40)})
+    pbt = PBT(space=space, settings=Settings(population_size=2, interval=1, generations=2))
+    history = History.of(simulate(pbt, lambda interval, state: (interval.hparams["h0"], None)))
+    for figure, panels in ((plots.overview(history), 24), (plots.hyperparameters(history), 23)):
+        assert sum(axes.axison for axes in figure.axes) == panels
+        assert "; the first 23 of 40 hyperparameters" in figure.get_suptitle()
+
+
 def test_lineage_labels_rows_and_marks_the_best(eight):
     (axes,) = plots.lineage(eight).axes
     tree = data.lineage(eight)

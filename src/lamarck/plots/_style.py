@@ -180,15 +180,15 @@ def thousands(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda step, _: f"{step:,.0f}"))
 
 
-def caption(figure: Figure, history: History, look: Look = LIGHT) -> None:
-    """Says above a figure which run it shows, in one line that fits."""
+def caption(figure: Figure, history: History, look: Look = LIGHT, note: str = "") -> None:
+    """Says above a figure which run it shows, in one line that fits, and what else there is to say."""
     settings, name = history.settings, str(history.started.info.get("train", ""))
     text = f"population of {settings.population_size}, {len(history.copies):,} copies"
     if any(record.finite for record in history.records):
         text += f", best {history.best.value:.5g} by member {history.best.member} in generation {history.best.generation}"
     if name:
         text = f"{name if len(name) <= _NAME else '…' + name[1 - _NAME :]}: {text}"
-    figure.suptitle(text, x=0.01, ha="left", fontsize=9, color=look.quiet)
+    figure.suptitle(text + note, x=0.01, ha="left", fontsize=9, color=look.quiet)
 
 
 def key(

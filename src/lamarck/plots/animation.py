@@ -23,7 +23,7 @@ from lamarck.plots._lines import bundle, strong
 from lamarck.plots._paths import scale_paths
 from lamarck.plots._style import Look, Style, canvas, colours, key, line_width, look_of
 from lamarck.plots._time import scale_panel, scale_values
-from lamarck.plots.figures import grid
+from lamarck.plots.figures import first_panels, grid
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -143,7 +143,7 @@ class _Stage:
 
 
 def _schedule(history: History, drawn: data.Strands, look: Look) -> _Stage:
-    values, panels, size = data.values(history, drawn), data.panels(history), history.settings.population_size
+    values, (panels, _), size = data.values(history, drawn), first_panels(history), history.settings.population_size
     figure, axes = grid(1 + len(panels), look)
     scale_values(axes[0], values, look)
     low, high = values.window

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "coordinates", "grid", "hyperparameters", "lineage", "overview", "paths", "save", "takeover", "values"]
+__all__ = ["FIGURES", "coordinates", "first_panels", "grid", "hyperparameters", "lineage", "overview", "paths", "save", "takeover", "values"]
+
+_MOST = 23
+"""Most hyperparameters that have a panel each: eight rows of three, with the values."""
 
 
 def values(history: History, *, style: Style = "light") -> Figure:
@@ -72,7 +75,7 @@ def overview(history: History, *, style: Style = "light") -> Figure:
         style: ``"light"`` or ``"dark"``.
 
     Returns:
-        A figure with one panel more than the space has hyperparameters that vary.
+        A figure with one panel more than the space has hyperparameters that vary; of very many, the first 23 have one.
 
     Raises:
         MissingExtra: If matplotlib is not installed.
@@ -207,26 +210,32 @@ def _values(history: History, drawn: data.Strands, look: Look) -> Figure:
     return figure
 
 
+def first_panels(history: History) -> tuple[tuple[data.Panel, ...], str]:
+    """Returns the hyperparameters that are drawn, and what to say of the rest: a hundred panels take minutes, and have no room left inside."""
+    panels = data.panels(history)
+    return panels[:_MOST], "" if len(panels) <= _MOST else f"; the first {_MOST} of {len(panels)} hyperparameters"
+
+
 def _hyperparameters(history: History, drawn: data.Strands, look: Look) -> Figure:
-    panels, size = data.panels(history), history.settings.population_size
+    (panels, note), size = first_panels(history), history.settings.population_size
     if not panels:
         raise SettingsError("the space of this run has no hyperparameters that vary, so there is nothing to draw")
     figure, axes = grid(len(panels), look)
     for axis, panel in zip(axes, panels, strict=True):
         draw_panel(axis, panel, drawn, size, look)
     key(figure, drawn, size, look=look)
-    caption(figure, history, look)
+    caption(figure, history, look, note)
     return figure
 
 
 def _overview(history: History, drawn: data.Strands, look: Look) -> Figure:
-    shown, panels, size = data.values(history, drawn), data.panels(history), history.settings.population_size
+    shown, (panels, note), size = data.values(history, drawn), first_panels(history), history.settings.population_size
     figure, axes = grid(1 + len(panels), look)
     draw_values(axes[0], shown, size, look)
     for axis, panel in zip(axes[1:], panels, strict=True):
         draw_panel(axis, panel, drawn, size, look)
     key(figure, drawn, size, look=look)
-    caption(figure, history, look)
+    caption(figure, history, look, note)
     return figure
 
 
