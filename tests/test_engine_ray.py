@@ -333,20 +333,43 @@ if __name__ == "__main__":
 """
 
 
-def begin(environment):
-    """Starts the script, anew where Ray has given up to start a cluster."""
-    Path("script.py").write_text(SCRIPT)
-    for _ in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "script.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
-        )
-        for line in process.stdout:
-            if line == "Reported\n":
-                return process
-        _, err = process.communicate()
-        Path("run.db").unlink()
-        shutil.rmtree("run.checkpoints", ignore_errors=True)
-    raise AssertionError(err)
+@pytest.fixture
+def short():
+    """A folder with a short path, as Ray's sockets need."""
+    folder = tempfile.mkdtemp(prefix="r-", dir="/tmp")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def begin():
+    """Starts the script, anew where Ray has given up to start a cluster; in the end it is gone, whatever became of the test."""
+    begun = []
+
+    def start(environment):
+        Path("script.py").write_text(SCRIPT)
+        for _ in range(3):
+            process = subprocess.Popen(
+                [sys.executable, "script.py"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+                env=environment,
+            )
+            begun.append(process)
+            for line in process.stdout:
+                if line == "Reported\n":
+                    return process
+            _, err = process.communicate()
+            Path("run.db").unlink(missing_ok=True)
+            shutil.rmtree("run.checkpoints", ignore_errors=True)
+        raise AssertionError(err)
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.communicate()
 
 
 def session(leader):
@@ -363,9 +386,9 @@ def gone(leader):
     return not session(leader)
 
 
-def test_ctrl_c_lets_intervals_finish_and_takes_the_cluster_along_that_it_has_started():
+def test_ctrl_c_lets_intervals_finish_and_takes_the_cluster_along_that_it_has_started(begin, short):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    process = begin(environment)
+    process = begin({**environment, "RAY_TMPDIR": short})
     assert session(process.pid)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=120)
@@ -379,7 +402,7 @@ def test_ctrl_c_lets_intervals_finish_and_takes_the_cluster_along_that_it_has_st
     assert "Failed" not in kept
 
 
-def test_the_death_of_the_driver_takes_its_actors_along_and_loses_nothing(cluster):
+def test_the_death_of_the_driver_takes_its_actors_along_and_loses_nothing(cluster, begin):
     import ray
 
     process = begin({**os.environ, "RAY_ADDRESS": cluster})
