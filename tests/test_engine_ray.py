@@ -19,16 +19,15 @@ from lamarck import codec
 from lamarck._errors import CheckpointMissing, PopulationLost, SettingsError, TrainingError
 from lamarck.checkpoints import FolderCheckpoints, MemoryCheckpoints
 from lamarck.checkpoints.format import Packed
-from lamarck.coordinator import Coordinator, events_of
+from lamarck.coordinator import events_of
 from lamarck.engines import _pool
 from lamarck.engines._talk import MESSAGE
 from lamarck.engines.ray import pool
 from lamarck.engines.ray.actor import FETCH, FILE, MISSING, Assignment, Posted, kernel
-from lamarck.engines.ray.pool import Actors
 from lamarck.journal import open_journal
 from lamarck.testing.checkpoints import same, states
 from lamarck.testing.engine import ENGINE_LAWS, SPACE, train
-from lamarck.types import Failure, Report, Settings
+from lamarck.types import Failure, Report
 from trainers import always_raises, dies_or_hangs_once, exits_early, fails_early, meets_the_other
 
 pytestmark = pytest.mark.slow
@@ -227,18 +226,16 @@ def test_weights_through_the_driver_come_back_as_they_were(tmp_path):
 
 
 def test_weights_that_change_on_their_way_are_not_reported(tmp_path):
-    pbt = lk.PBT(space=SPACE, settings=Settings(population_size=2, interval=3, generations=2))
-    coordinator = Coordinator.start(pbt, None, "main", FolderCheckpoints(tmp_path))
-    driver = Actors(1, coordinator, None, None, (None, None), {})
-    weights = posted(driver.store)
+    store = FolderCheckpoints(tmp_path)
+    weights = posted(store)
     array = np.zeros(1000)
     report = Report(member=1, generation=0, step=3, value=0.5, checkpoint=weights.put(1, 0, {"x": array}))
     said = MESSAGE + codec.encode(report)
     sent = weights.handed_over()
-    assert driver._kept(said, [part.copy() for part in sent]) == said
-    assert same(driver.store.get(report.checkpoint), {"x": array})
+    assert pool._kept(store, said, [part.copy() for part in sent]) == said
+    assert same(store.get(report.checkpoint), {"x": array})
     array += 1
-    heard = codec.decode(driver._kept(said, sent)[1:])
+    heard = codec.decode(pool._kept(store, said, sent)[1:])
     assert isinstance(heard, Failure)
     assert (heard.member, heard.generation, heard.kind) == (1, 0, "lost")
     assert "changed while they were sent" in heard.message

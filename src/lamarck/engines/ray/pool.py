@@ -35,6 +35,9 @@ _SOON, _SELDOM = 15.0, 300.0
 class ActorSlot(Slot):
     """A place for an actor.
 
+    Args:
+        store: Keeps the weights that it sends, if it is to send any. Each place has its own, because a store waits for the flush before.
+
     Attributes:
         actor: The actor.
         life: The call that trains, which ends with the actor; ``None`` once it has come to its own end.
@@ -44,8 +47,9 @@ class ActorSlot(Slot):
         cause: What it died of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, store: FolderCheckpoints | None) -> None:
         super().__init__()
+        self.store = store
         self.actor: Any = None
         self.life: Any = None
         self.words: Any = None
@@ -94,12 +98,12 @@ class Actors(Pool[ActorSlot]):
         given: tuple[Assignment, Any],
         asked: Mapping[str, float],
     ) -> None:
-        super().__init__([ActorSlot() for _ in range(size)], coordinator, time_limit)
-        self.ray, self.made, self.given, self.asked = load_ray(), made, given, asked
         location = coordinator.checkpoints.location
         assert location is not None
         every = coordinator.population.settings.durable_every or 1
-        self.store = None if "://" in location else FolderCheckpoints(location, every=every, overlap=True)
+        stores = [None if "://" in location else FolderCheckpoints(location, every=every, overlap=True) for _ in range(size)]
+        super().__init__([ActorSlot(store) for store in stores], coordinator, time_limit)
+        self.ray, self.made, self.given, self.asked = load_ray(), made, given, asked
         self.remark = _SOON
 
     def start(self, slot: ActorSlot) -> None:
@@ -134,7 +138,7 @@ class Actors(Pool[ActorSlot]):
             elif said[:1] == FETCH:
                 self._fetch(slot, said[1:].decode())
             else:
-                yield slot, self._kept(said, parts) if parts and said[:1] == MESSAGE else said
+                yield slot, _kept(slot.store, said, parts) if parts and said[:1] == MESSAGE else said
 
     def bury(self, slot: ActorSlot, *, hung: bool) -> str:
         """Ends an actor; see `Pool.bury`."""
@@ -155,23 +159,11 @@ class Actors(Pool[ActorSlot]):
                 slot.life = slot.actor = None
 
     def _fetch(self, slot: ActorSlot, name: str) -> None:
-        assert self.store is not None
+        assert slot.store is not None
         try:
-            slot.tell(FILE, np.fromfile(self.store.file(name), dtype=np.uint8))
+            slot.tell(FILE, np.fromfile(slot.store.file(name), dtype=np.uint8))
         except CheckpointMissing as error:
             slot.tell(MISSING + str(error).encode())
-
-    def _kept(self, said: bytes, parts: Sequence[Bytes]) -> bytes:
-        """Keeps the weights that a message brings; returns the message, or what is to be heard instead."""
-        assert self.store is not None
-        message = codec.decode(said[1:].partition(b"\n")[0])
-        if not isinstance(message, Report) or message.checkpoint is None:
-            return said
-        name = self.store.keep(Packed(checked_name(message.checkpoint).rpartition("-")[0], [part.data for part in parts]))
-        if name == message.checkpoint:
-            return said
-        changed = "the weights changed while they were sent; does something beside the training function write to them?"
-        return MESSAGE + codec.encode(Failure(member=message.member, generation=message.generation, kind="lost", message=changed))
 
     def _remark(self) -> None:
         """Says that workers have not begun: soon, and then seldom."""
@@ -192,6 +184,19 @@ class Actors(Pool[ActorSlot]):
             ),
             *(told(asked), told(there, asked), told(free, asked)),
         )
+
+
+def _kept(store: FolderCheckpoints | None, said: bytes, parts: Sequence[Bytes]) -> bytes:
+    """Keeps the weights that a message brings; returns the message, or what is to be heard instead."""
+    assert store is not None
+    message = codec.decode(said[1:].partition(b"\n")[0])
+    if not isinstance(message, Report) or message.checkpoint is None:
+        return said
+    name = store.keep(Packed(checked_name(message.checkpoint).rpartition("-")[0], [part.data for part in parts]))
+    if name == message.checkpoint:
+        return said
+    changed = "the weights changed while they were sent; does something beside the training function write to them?"
+    return MESSAGE + codec.encode(Failure(member=message.member, generation=message.generation, kind="lost", message=changed))
 
 
 def _cause(error: Exception) -> str:
