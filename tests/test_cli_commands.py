@@ -181,7 +181,7 @@ def test_when_every_member_fails_the_users_own_traceback_is_shown_once():
     assert err.count("nobody_defined_this\n") == 1
     assert err.splitlines()[-1] == (
         "lamarck: every member failed for good, after 4 failed attempts; the last was member 1: generation 0 failed 2 times, the last time: "
-        "NameError: name 'nobody_defined_this' is not defined. Correct it, and begin another run: this one is over"
+        "NameError: name 'nobody_defined_this' is not defined. Correct it, and resume the run: those who failed last try again"
     )
 
 
@@ -212,11 +212,11 @@ def test_resume_leaves_a_run_that_has_ended(done, tmp_path, capsys):
     assert capsys.readouterr().out.startswith(str(done))
 
 
-def test_resume_says_why_a_lost_run_cannot_go_on(capsys):
+def test_resume_of_a_run_that_is_lost_again_says_why(capsys):
     main(["run", "train.py:broken", "-n", "2", "--interval", "5", "--generations", "2", "--max-failures", "0"])
     capsys.readouterr()
     assert main(["resume", "broken.db"]) == 1
-    assert "first failure was member 0, generation 0: NameError" in capsys.readouterr().err
+    assert "generation 0 failed 2 times, the last time: NameError" in capsys.readouterr().err
 
 
 def half(monkeypatch, arguments, reports=5):

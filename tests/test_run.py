@@ -59,7 +59,7 @@ def test_the_ten_lines_of_a_user():
         (dict(interval=0), "interval: got 0; it must be a whole number of at least 1"),
         (dict(interval="5", generations=None, steps=20), "interval: got '5'"),
         (dict(generations=None, steps=4.5), "steps: got 4.5"),
-        (dict(engine="warp"), "engine: got 'warp'; it must be one of 'inline', 'processes', 'vectorised'"),
+        (dict(engine="warp"), "engine: got 'warp'; it must be one of 'inline', 'processes', 'ray', 'vectorised'"),
         (dict(engine=2), "engine: got 2"),
         (dict(name="a/b"), "plain name"),
         (dict(name=""), "plain name"),
@@ -165,9 +165,9 @@ def test_who_would_begin_a_run_that_is_there_is_told_what_became_of_it(capsys):
         for _ in worker:
             raise KeyboardInterrupt
 
-    with pytest.raises(lk.PopulationLost, match="begin another run: this one is over"):
+    with pytest.raises(lk.PopulationLost, match="resume the run: those who failed last try again"):
         lk.run(fails, SPACE, journal="a.db", **SETTINGS)
-    with pytest.raises(SettingsError, match="it is over, because every member failed for good: correct what failed, and give another file"):
+    with pytest.raises(SettingsError, match="and every member failed for good; correct what failed: go on with it by"):
         lk.run(train, SPACE, journal="a.db", **SETTINGS)
     with pytest.raises(KeyboardInterrupt):
         lk.run(stops, SPACE, journal="b.db", **SETTINGS)

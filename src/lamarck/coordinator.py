@@ -20,7 +20,7 @@ from lamarck.checkpoints import Checkpoints
 from lamarck.follow import Machine, machine_of
 from lamarck.history import History
 from lamarck.journal import Journal
-from lamarck.population import Population, apply, replay
+from lamarck.population import Population, apply, replay, risen
 from lamarck.types import Assigned, Ended, Event, Failed, Failure, Interval, Report, Reported, Retired, Started
 
 __all__ = ["Coordinator", "Observer", "events_of"]
@@ -127,7 +127,7 @@ class Coordinator:
 
     @classmethod
     def resume(cls, journal: Journal, run: str, checkpoints: Checkpoints, *, observers: Sequence[Observer] = (), **changes: Any) -> Coordinator:
-        """Goes on with a run from exactly what its journal holds.
+        """Goes on with a run from exactly what its journal holds. If it was lost, those who failed last try again; see `population.risen`.
 
         Args:
             journal: The journal.
@@ -148,7 +148,7 @@ class Coordinator:
             sequence += 1
         if started is None or population is None:
             raise JournalError(f"no run {run!r} in this journal; it has {', '.join(map(repr, journal.runs())) or 'none'}")
-        coordinator = cls(machine_of(started, **changes), journal, run, checkpoints, population, sequence, observers)
+        coordinator = cls(machine_of(started, **changes), journal, run, checkpoints, risen(population), sequence, observers)
         checkpoints.sweep(population.live() | (set() if coordinator.over else _coming(checkpoints, population)))
         return coordinator
 
@@ -171,7 +171,7 @@ class Coordinator:
         history = self.history()
         tries = f", after {len(history.failures)} failed attempts" if history.failures else ""
         last = [f"; the last was member {member}: {one_line(reason)}" for member, reason in history.retired.items()][-1:]
-        cure = "" if self.journal is None else ". Correct it, and begin another run: this one is over"
+        cure = "" if self.journal is None else ". Correct it, and resume the run: those who failed last try again"
         return PopulationLost(f"every member failed for good{tries}{''.join(last)}{cure}")
 
     @contextmanager
@@ -251,7 +251,7 @@ class Coordinator:
             population, kept = apply(population, event), kept + 1
         if population is None or kept != sequence:
             raise JournalError(f"the journal holds {kept} events of the run {self.run!r}, not {sequence}: somebody else has written to it")
-        self.population, self._sequence, self._held, self._own = population, sequence, {}, {}
+        self.population, self._sequence, self._held, self._own = risen(population), sequence, {}, {}
 
     def rest(self) -> None:
         """Waits until nothing is being deleted any more.

@@ -93,6 +93,8 @@ class History:
             match event:
                 case Assigned():
                     standing[event.interval.member] = event.interval
+                    if retired.pop(event.interval.member, None) is not None:
+                        ended = None  # the population was lost, and tries again
                 case Reported():
                     interval = standing.pop(event.report.member, None)
                     if interval is None or interval.generation != event.report.generation:

@@ -78,6 +78,7 @@ class Population:
         standing: Members whose interval was handed out and not yet reported.
         reports: The newest records, whoever's, in the order of acknowledgement; see `recent`.
         best: The best finite record so far; the earlier one if two are equal.
+        fallen: Members that have retired since the newest report.
         ended: Why the run is over, or ``None``.
     """
 
@@ -88,6 +89,7 @@ class Population:
     reports: Tail[Record]
     standing: frozenset[int] = frozenset()
     best: Record | None = None
+    fallen: frozenset[int] = frozenset()
     ended: str | None = None
     _cohorts: dict[int | None, tuple[Cohort, _Since]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -190,6 +192,38 @@ def replay(events: Iterable[Event]) -> Population | None:
     return population
 
 
+def risen(population: Population) -> Population:
+    """Returns the state in which a run goes on that has lost every member.
+
+    That everybody fails is seldom the fault of their weights: a disk was full, data was away, or the training function has been mended since.
+    So those who have fallen since the newest report stand again where they stood, and so do others that gave up in the same generations or
+    later ones. Who was given up before stays so. The first interval that is handed out after the end says in the journal that this happened.
+
+    Args:
+        population: A state; any other than that of a lost run, or of one that was lost by its values alone, is returned as it is.
+
+    Example:
+        >>> from lamarck.testing.populations import population
+        >>> from lamarck.types import Ended, Retired
+        >>> lost = population([[0.5], [0.7]])
+        >>> for event in (Retired(member=0, reason="no data"), Retired(member=1, reason="no data"), Ended(reason="lost")):
+        ...     lost = apply(lost, event)
+        >>> again = risen(lost)
+        >>> lost.unfinished, again.unfinished, again.ended
+        (0, 2, None)
+    """
+    if population.ended != "lost" or not population.fallen:
+        return population
+    reached = [0 if member.last is None else member.last.generation + 1 for member in population.members]
+    since = min(reached[member] for member in population.fallen)
+    generations, members = population.generations.copy(), population.members
+    for member in population.members:
+        if member.retired and reached[member.id] >= since:
+            generations[member.id] = reached[member.id]
+            members = members.replaced(member.id, replace(member, retired=False, failures=0))
+    return replace(population, members=members, generations=generations, fallen=frozenset(), ended=None, _cohorts={})
+
+
 def apply(population: Population | None, event: Event) -> Population:
     """Returns the state after an event.
 
@@ -216,7 +250,7 @@ def apply(population: Population | None, event: Event) -> Population:
         raise ReportError(f"a journal must begin with a 'Started' event; this one begins with {type(event).__name__!r}")
     match event:
         case Assigned():
-            return _assigned(population, event.interval)
+            return _assigned(risen(population), event.interval)
         case Reported():
             return _reported(population, event.report)
         case Failed():
@@ -228,7 +262,8 @@ def apply(population: Population | None, event: Event) -> Population:
             generations = population.generations.copy()
             generations[event.member] = _RETIRED
             member = replace(population.members[event.member], retired=True, interval=None)
-            return _with(population, member, generations=generations, standing=population.standing - {member.id}, cohorts={})
+            standing, fallen = population.standing - {member.id}, population.fallen | {member.id}
+            return _with(population, member, generations=generations, standing=standing, fallen=fallen, cohorts={})
         case Ended():
             return replace(population, ended=event.reason)
 
@@ -240,6 +275,7 @@ def _with(
     generations: NDArray[np.int64] | None = None,
     standing: frozenset[int] | None = None,
     best: Record | None = None,
+    fallen: frozenset[int] | None = None,
     reports: Tail[Record] | None = None,
     cohorts: dict[int | None, tuple[Cohort, _Since]] | None = None,
 ) -> Population:
@@ -251,6 +287,7 @@ def _with(
         reports=population.reports if reports is None else reports,
         standing=population.standing if standing is None else standing,
         best=population.best if best is None else best,
+        fallen=population.fallen if fallen is None else fallen,
         ended=population.ended,
         _cohorts=population._cohorts if cohorts is None else cohorts,
     )
@@ -303,6 +340,7 @@ def _reported(population: Population, report: Report) -> Population:
         generations=generations,
         standing=population.standing - {member.id},
         best=best,
+        fallen=frozenset(),
         reports=population.reports.added(record),
         cohorts=cohorts,
     )

@@ -169,7 +169,8 @@ def resume(
         **changes: ``space=``, ``explore=`` and the like, for what holds Python functions, which a journal cannot.
 
     Returns:
-        The whole history, from the first interval. A run that has ended is returned as it is.
+        The whole history, from the first interval. A run that has ended is returned as it is; but where every member had failed for good, those
+        who failed last try again.
 
     Raises:
         JournalError: If there is no such journal or run.
@@ -334,11 +335,10 @@ def _way_on(train: Train, journal: str | os.PathLike[str], run: str) -> str:
 
 def _what_to_do(past: History) -> str:
     """What somebody can do who would begin a run that is there already."""
-    if past.ended == "lost":
-        return ", and it is over, because every member failed for good: correct what failed, and give another file or another name"
+    lost = ", and every member failed for good; correct what failed" if past.ended == "lost" else ""
     empty = "" if past.records else ", of which nothing was reported yet"
     unwanted = "" if past.records else "; if it was a false start, delete the file"
-    return f"{empty}: go on with it by resume=True, resume(...) or `lamarck resume`, or give another file or another name{unwanted}"
+    return f"{empty}{lost}: go on with it by resume=True, resume(...) or `lamarck resume`, or give another file or another name{unwanted}"
 
 
 def _same(pbt: PBT, before: Event, name: str) -> None:

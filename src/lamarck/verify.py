@@ -8,7 +8,7 @@ from typing import Any, final
 
 from lamarck._errors import LamarckError, ReportError, StrategyError
 from lamarck.follow import Machine, machine_of
-from lamarck.population import Population, apply
+from lamarck.population import Population, apply, risen
 from lamarck.types import Assigned, Damaged, Event, Failed, Failure, Reported, Started
 
 __all__ = ["Mismatch", "verify"]
@@ -93,6 +93,6 @@ def _expected(pbt: Machine, population: Population, event: Event) -> tuple[Event
             generation = -1 if interval is None else interval.generation
             return pbt.fail(population, Failure(member=event.member, generation=generation, kind="damaged", checkpoint=event.checkpoint))
         case Assigned():
-            return pbt.decide(population, event.interval.member)
+            return pbt.decide(risen(population), event.interval.member)
         case _:
             return ()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lamarck._errors import PopulationLost, SettingsError
+from lamarck._errors import SettingsError
 from lamarck._signals import STOPS, stoppable
 from lamarck.cli.errors import plain_warnings
 from lamarck.cli.live import Dashboard, live_page
@@ -50,17 +50,12 @@ def resume(
 
     The journal knows the training function, where it was, who trained and
     what was written beside it; options given here come before that. Another
-    number of workers is as good. A run that has ended is left as it is.
+    number of workers is as good. A run that has ended is left as it is;
+    if every member had failed for good, those who failed last try again.
     """
     history, _ = read(journal, name)
-    if history.ended == "lost":
-        first = history.failures[0]
-        raise PopulationLost(
-            f"this run is over: every member failed for good; the first failure was member {first.member}, generation {first.generation}: "
-            f"{first.message or first.kind}. Correct it, and begin another run: another file, or another --name"
-        )
     info, guard = history.started.info, GuardObserver(history)
-    if history.ended is None:
+    if history.ended in (None, "lost"):
         begun = _begun(history, journal)
         made = trainer_of(history, journal, train, workers.after(info).make(), f"lamarck resume {shlex.quote(str(journal))} --train")
         written = list(files.after(info, begun).observers())
