@@ -43,9 +43,9 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def test_bare_values_are_choices_and_constants():
-    space = Space(optimizer=["sgd", "adam"], depth=(2, 4), layers=3, name="x", flag=True, nothing=None, rate=0.5)
+    space = Space(optimizer=["sgd", "adam"], depth=(2, 4, 8), layers=3, name="x", flag=True, nothing=None, rate=0.5)
     assert space["optimizer"] == Categorical(["sgd", "adam"])
-    assert space["depth"] == Categorical((2, 4))
+    assert space["depth"] == Categorical((2, 4, 8))
     assert [space[name] for name in ("layers", "name", "flag", "nothing", "rate")] == [Constant(v) for v in (3, "x", True, None, 0.5)]
 
 
@@ -66,6 +66,8 @@ def test_names_that_are_not_identifiers():
         (lambda: Space(x={"low": 0, "high": 1}), r"hyperparameter 'x': got {.*; plain dictionaries are for Space.from_dict"),
         (lambda: Space(x=nan), r"hyperparameter 'x': got nan"),
         (lambda: Space(x=object()), r"hyperparameter 'x': got <object"),
+        (lambda: Space(x=(0.1, 1)), r"'x': got \(0.1, 1\).*give Float\(0.1, 1\) for the range, or \[0.1, 1\] for two choices"),
+        (lambda: Space(x=(2, 4)), r"give Int\(2, 4\) for the range"),
         (lambda: Space(x=[]), r"hyperparameter 'x': choices: got \[\]"),
         (lambda: Space(x=["a", "a"]), r"hyperparameter 'x': choices: got 'a' more than once"),
         (lambda: Space(a=Float(0, 1, when={"oder": 1}), order=[1, 2]), r"'a': when: 'oder' is not a hyperparameter; did you mean 'order'\?"),

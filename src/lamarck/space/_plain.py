@@ -100,6 +100,9 @@ def _inferred(fields: Mapping[str, Any]) -> str:
 def _parameter(given: object) -> Parameter:
     if isinstance(given, Parameter):
         return given
+    if isinstance(given, tuple) and len(given) == 2 and {type(bare(end)) for end in given} <= {int, float}:
+        kind = "Float" if any(isinstance(bare(end), float) for end in given) else "Int"
+        raise SpaceError(f"got {given!r}, which may mean two things; give {kind}{given!r} for the range, or {list(given)!r} for two choices")
     if isinstance(given, (list, tuple)):
         return Categorical(given)
     if is_scalar(bare(given)):

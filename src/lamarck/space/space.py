@@ -39,7 +39,8 @@ class Space(Mapping[str, Parameter]):
 
     Args:
         hyperparameters: Hyperparameters by name, for names that are not Python identifiers.
-        params: Hyperparameters by name. A bare list or tuple stands for `Categorical`, a bare value for `Constant`.
+        params: Hyperparameters by name. A bare list or tuple stands for `Categorical`, a bare value for `Constant`; a pair of
+            numbers may be meant for a range and is refused.
 
     Raises:
         SpaceError: If a name is empty or starts with ``$``, or a condition names an unknown hyperparameter, a value it never has, or itself in
