@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from functools import partial
@@ -13,6 +14,10 @@ from hypothesis import HealthCheck, settings
 
 collect_ignore = ["tests/pretend.py", "tests/device_side.py"]  # for a process of their own: they change what PyTorch takes for a device
 os.environ.setdefault("KERAS_BACKEND", "torch")  # its own default is one that nothing else here needs
+
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # whoever starts the tests by nohup, or beside a shell, has some of them ignored
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 settings.register_profile("lamarck", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lamarck")
