@@ -36,7 +36,8 @@ def checked(text, capsys, *options):
 
 
 def test_a_fit_function(capsys, tmp_path):
-    slow = GOOD.replace("x -= ", "time.sleep(0.01); x -= ").replace("import numpy", "import time\nimport numpy")  # enough to be told beside saving
+    # It takes enough time to be told beside saving.
+    slow = GOOD.replace("x -= ", "time.sleep(0.01); x -= ").replace("import numpy", "import time\nimport numpy")
     status, out, err = checked(slow, capsys)
     assert status == 0
     assert err == ""
