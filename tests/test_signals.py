@@ -239,6 +239,26 @@ def test_the_first_signal_raises_and_leaves_the_second_to_the_system():
     assert ended.value.code == 143
 
 
+AGAIN = """
+import signal
+from lamarck._signals import BATCH, Terminated, listen, stoppable
+listen(BATCH)  # as a script does that has joined a server
+try:
+    with stoppable(BATCH):
+        signal.raise_signal(signal.SIGTERM)
+except Terminated:
+    pass
+heard = []
+with stoppable(BATCH, heard.append):
+    signal.raise_signal(signal.SIGTERM)
+assert heard == [signal.SIGTERM]
+"""
+
+
+def test_who_goes_on_after_all_is_heard_again():
+    subprocess.run([sys.executable, "-c", AGAIN], check=True)
+
+
 FORKS = """
 import os, signal
 from lamarck._signals import BATCH, stoppable

@@ -96,11 +96,11 @@ def listen(numbers: Collection[int], answer: Callable[[int], object] = stop) -> 
     _owner[:] = [os.getpid()]
     for number in numbers:
         found = signal.getsignal(number)
-        if number in _given or found in (signal.SIG_DFL, signal.default_int_handler):
-            _answers[number] = answer
-        if number not in _given and number in _answers:
+        if found in (signal.SIG_DFL, signal.default_int_handler):  # from the beginning, or since `stop` has given it back
             _given[number] = found
             signal.signal(number, _heard)
+        if signal.getsignal(number) is _heard:
+            _answers[number] = answer
 
 
 def hush() -> bool:
