@@ -2,10 +2,11 @@
 
 All do the same work: 8 environments x 64 moves for each update, 4 epochs of 4 batches, two perceptrons 4-64-64. "One agent after the other" is
 Gymnasium's own vectorised CartPole and PyTorch's modules, Adam and autograd, for one agent at a time; its rate does not depend on how many
-there are to come. Each process has one thread, and everything runs in turn, round by round.
+there are to come. Each process has one thread, and everything runs in turn, round by round. Where there is a GPU, populations are on that, in
+one process, and one agent after the other stays on a core, where so small a network is faster.
 
-In the same rounds, what a core can do: batched matrix products of the shapes that an update consists of; and the gradient of one batch by
-`torch.func.vmap` of the module beside the one that is written out.
+In the same rounds, what a core or the GPU can do: batched matrix products of the shapes that an update consists of; and the gradient of one
+batch by `torch.func.vmap` of the module beside the one that is written out.
 
     python benchmarks/ppo.py [--quick]
 """
@@ -26,13 +27,16 @@ from torch.func import functional_call, vmap
 import lamarck as lk
 from _common import in_turn, machine, median, save, table
 from _pool import Pool, Updates
+from _stacks import CORES, DEVICE, finished
 from lamarck.envs import CartPole
 from lamarck.rl import PPO, ActorCritic
 from lamarck.rl.agents import agents, forward
 from lamarck.types import Interval
 
 SIZES, COPIES, MOVES, EPOCHS, BATCHES = (1, 4, 16, 64, 256), 8, 64, 4, 4
-CORES = 2
+SHARES = (1, CORES) if CORES > 1 else (1,)
+"""Over how many processes a population is spread."""
+WHERE = "GPU" if DEVICE == "cuda" else "core"
 FLOPS = 2 * 2 * (4 * 64 + 64 * 64 + 64 * 1.5) * (1 + 3 * EPOCHS)
 """Of a move: both perceptrons once to choose it, and three times in each epoch, forward and twice backward."""
 
@@ -86,7 +90,7 @@ class Population:
     """Some members in one stack."""
 
     def __init__(self, members: int) -> None:
-        self.task = PPO(copies=COPIES, moves=MOVES, epochs=EPOCHS, batches=BATCHES)
+        self.task = PPO(copies=COPIES, moves=MOVES, epochs=EPOCHS, batches=BATCHES, device=DEVICE)
         self.members = members
         self.state = self.task.init(np.arange(members))
         self.generation = 0
@@ -108,6 +112,7 @@ class Population:
         ]
         self.state = self.task.fit(self.state, lk.Intervals.of(rows))
         self.generation += 1
+        finished()
 
 
 def make(kind: str, members: int) -> Updates:
@@ -128,12 +133,11 @@ def plan(pool: Pool, scale: int) -> tuple[dict[str, Callable[[], object]], dict[
         tasks[name] = pool.task("plain" if name.startswith("plain") else "stack", members, updates, processes)
         work[name] = members * updates * processes
 
-    add("plain, 1", 1, 8 * scale, 1)
-    add("plain, 2", 1, 8 * scale, 2)
-    for size in SIZES:
-        add(f"{size}, 1", size, max(1, 32 * scale // (size + 8)), 1)
-        if size > 1:
-            add(f"{size}, 2", size // 2, max(1, 32 * scale // (size // 2 + 8)), 2)
+    for share in SHARES:
+        add(f"plain, {share}", 1, 8 * scale, share)
+        for size in SIZES:
+            if size >= share:
+                add(f"{size}, {share}", size // share, max(1, 32 * scale // (size // share + 8)), share)
     return tasks, work
 
 
@@ -141,8 +145,9 @@ def gradients(size: int) -> Mapping[str, Callable[[], object]]:
     """The gradient of one batch of 128 moves, by the module under vmap and as it is written out."""
     torch.set_num_threads(1)
     env, module = CartPole(), ActorCritic(CartPole())
-    leaves = {name: leaf.requires_grad_() for name, leaf in agents(env, (64, 64), torch.arange(size), torch.float32).items()}
-    seen = torch.randn(size, 128, 4, generator=torch.Generator().manual_seed(0))
+    seeds = torch.arange(size, device=DEVICE)
+    leaves = {name: leaf.requires_grad_() for name, leaf in agents(env, (64, 64), seeds, torch.float32).items()}
+    seen = torch.randn(size, 128, 4, generator=torch.Generator().manual_seed(0)).to(DEVICE)
 
     def mapped(leaves: dict[str, torch.Tensor], seen: torch.Tensor) -> Any:
         return vmap(lambda leaves, seen: functional_call(module, leaves, (seen,)))(leaves, seen)
@@ -150,46 +155,55 @@ def gradients(size: int) -> Mapping[str, Callable[[], object]]:
     def gradient(program: Callable[[dict[str, torch.Tensor], torch.Tensor], Any]) -> None:
         log_probs, value = program(leaves, seen)
         torch.autograd.grad(log_probs[..., 0].sum() + value.square().sum(), list(leaves.values()))
+        finished()
 
     return {f"{size}, vmap": lambda: gradient(mapped), f"{size}, written out": lambda: gradient(forward)}
 
 
 def products() -> float:
-    """Floating-point operations per second of one core in batched matrix products as an update has them."""
+    """Floating-point operations per second of one core, or of the GPU, in batched matrix products as an update has them."""
     torch.set_num_threads(1)
-    x, weight = torch.randn(64, 128, 64), torch.randn(64, 64, 64)
-    seconds = in_turn({"bmm": lambda: [torch.bmm(x, weight) for _ in range(50)]}, 5)["bmm"]
+    x, weight = torch.randn(64, 128, 64, device=DEVICE), torch.randn(64, 64, 64, device=DEVICE)
+
+    def multiply() -> None:
+        for _ in range(50):
+            torch.bmm(x, weight)
+        finished()
+
+    seconds = in_turn({"bmm": multiply}, 5)["bmm"]
     return 50 * 2 * 64 * 128 * 64 * 64 / median(seconds)
 
 
 def whole_run(members: int, generations: int) -> float:
-    """Seconds of a real run on all cores: processes started, members judged, decisions made."""
+    """Seconds of a real run on all cores, or on the GPU: processes started, members judged, decisions made."""
     space = lk.Space(lr=lk.Float(1e-4, 1e-2, log=True), entropy_cost=lk.Float(1e-3, 0.1, log=True))
     began = time.perf_counter()
-    lk.run(PPO(), space, population_size=members, interval=10, generations=generations, engine=lk.Vectorised(processes=CORES))
+    lk.run(PPO(device=DEVICE), space, population_size=members, interval=10, generations=generations, engine=lk.Vectorised(processes=CORES))
     return time.perf_counter() - began
 
 
 def report(rates: Mapping[str, float], steps: Mapping[str, Sequence[float]], peak: float, whole: float) -> str:
     """The result, as Markdown."""
-    alone, beside = rates["plain, 1"], rates["plain, 2"]
+    alone, beside = rates["plain, 1"], rates[f"plain, {CORES}"]
     rows = []
     for size in SIZES:
-        one, two = rates[f"{size}, 1"], rates.get(f"{size}, 2", rates[f"{size}, 1"])
-        share = one * FLOPS / peak
-        rows.append((f"{size}", f"{one:,.0f}", f"{two:,.0f}", f"{two / alone:.1f}", f"{two / beside:.1f}", f"{share:.0%}"))
-    header = ("members", "one core", "both cores", "against one after the other", "against that on both cores", "of the core's matrix products")
+        one, all_of_it = rates[f"{size}, 1"], rates.get(f"{size}, {CORES}", rates[f"{size}, 1"])
+        ratios = (f"{all_of_it / alone:.1f}", f"{all_of_it / beside:.1f}")
+        rows.append((f"{size}", f"{one:,.0f}", f"{all_of_it:,.0f}", *ratios, f"{one * FLOPS / peak:.1%}"))
+    everywhere = "all cores" if CORES > 1 else f"the {WHERE}"
+    ways = ("against one after the other", f"against that on {CORES} core{'s' if CORES > 1 else ''}")
+    header = ("members", f"one {WHERE}", everywhere, *ways, f"of the {WHERE}'s matrix products")
     parts = [(f"{size}", *(f"{1e3 * median(steps[f'{size}, {kind}']):.2f}" for kind in ("vmap", "written out"))) for size in SIZES[:4]]
-    met = "Met" if rates["64, 2"] / alone >= 8 else "Missed"
+    met = "Met" if rates[f"64, {CORES}"] / alone >= 8 else "Missed"
     return (
-        "Moves per second of the whole population, learning included. One process and thread for each core; a population on both cores\n"
-        f"is two of half the size. One agent after the other, the ordinary way: {alone:,.0f} on one core; {beside:,.0f} for two processes\n"
+        f"Moves per second of the whole population, learning included. One process and thread for each {WHERE}, with its share of the\n"
+        f"population. One agent after the other, the ordinary way: {alone:,.0f} on one core; {beside:,.0f} with {CORES} of them\n"
         f"side by side.\n\n{table(header, rows)}\n\n"
-        f"Target: 8 times one agent after the other with 64 members, both cores used. {met}.\n\n"
+        f"Target: 8 times one agent after the other with 64 members, {everywhere} used. {met}.\n\n"
         f"The last column counts {FLOPS:,.0f} floating-point operations for a move, and compares with {peak / 1e9:,.0f} billion per second in\n"
-        "batched matrix products 128x64 by 64x64 on the same core.\n\n"
+        f"batched matrix products 128x64 by 64x64 on the same {WHERE}.\n\n"
         "A real run of 64 members with intervals of 10 updates, 16 episodes to judge each, decisions included, the start of the processes\n"
-        f"not: {whole:,.0f} moves per second on both cores, {whole / alone:.1f} times one agent after the other that is never judged.\n\n"
+        f"not: {whole:,.0f} moves per second on {everywhere}, {whole / alone:.1f} times one agent after the other that is never judged.\n\n"
         "Forward and gradient of a batch of 128 moves for each member, milliseconds:\n\n"
         f"{table(('members', 'vmap of the module', 'written out'), parts)}"
     )
@@ -200,6 +214,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small part of the work, to see that it runs; writes nothing")
     quick = parser.parse_args().quick
     facts = machine(("lamarck", "torch", "gymnasium", "numpy"))
+    if DEVICE == "cuda":
+        facts["gpu"] = torch.cuda.get_device_name()
     pool = Pool(make, CORES)
     tasks, work = plan(pool, 1 if quick else 8)
     seconds = in_turn(tasks, 1 if quick else 5, warm_up=1)
