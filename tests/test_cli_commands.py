@@ -130,7 +130,7 @@ def test_run_with_resume_is_what_a_job_that_is_started_again_wants(done, capsys)
 
 def test_target_ends_the_run(capsys):
     assert main([*RUN, "--target", "0.001"]) == 0
-    assert "ended: target" in capsys.readouterr().out
+    assert "target reached" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_show_has_everything(done, capsys):
     out = capsys.readouterr().out
     best = done.best
     assert out.startswith("train.py:train  population of 4, 4 generations of 5 steps, higher is better\n")
-    assert f"16 of 16 intervals, {len(done.copies)} copies, 0 failures, ended: generations" in out
+    assert f"16 of 16 intervals, {len(done.copies)} copies, 0 failures, all generations done" in out
     assert f"best {best.value:.6g} by member {best.member}, generation {best.generation}, step {best.step}: lr" in out
     lines = out.splitlines()
     at = next(i for i, line in enumerate(lines) if line.split()[:2] == ["member", "value"])
@@ -420,7 +420,7 @@ def test_show_failures_and_retired_members(capsys):
     capsys.readouterr()
     assert main(["show", "broken.db"]) == 0
     out = capsys.readouterr().out
-    assert "4 failures, ended: lost" in out
+    assert "4 failures, every member lost" in out
     assert "member 1, generation 0: NameError: name 'nobody_defined_this' is not defined" in out
     assert out.count("0/2 retired") == 2
 

@@ -107,7 +107,7 @@ def test_the_stream_tells_all_reports_and_after_a_break_only_the_new_ones(book):
         assert [event for event, _, _ in second] == ["rows", "state", "words"]
         assert second[0][2]["start"] == seen
         assert seen + len(second[0][2]["member"]) == 24
-        assert second[1][2]["ended"] == "generations"
+        assert second[1][2]["ended"] == "all generations done"
         assert stream(url, last=second[0][1])[0][0] == "state", "nothing new: nothing is told twice"
 
 

@@ -15,7 +15,10 @@ from lamarck.schedule import Piece, Schedule
 from lamarck.space import Space, widened
 from lamarck.types import Assigned, Damaged, Ended, Event, Failed, Failure, Interval, Key, Reported, Retired, Settings, Started
 
-__all__ = ["Copy", "History"]
+__all__ = ["ENDS", "Copy", "History"]
+
+ENDS = {"generations": "all generations done", "target": "target reached", "lost": "every member lost"}
+"""Why a run is over, in words."""
 
 
 @final
@@ -133,6 +136,11 @@ class History:
     def settings(self) -> Settings:
         """The rules of the run."""
         return self.started.settings
+
+    @property
+    def status(self) -> str:
+        """Whether and why the run is over, in words."""
+        return "not ended" if self.ended is None else ENDS[self.ended]
 
     @cached_property
     def space(self) -> Space:
@@ -258,11 +266,11 @@ class History:
         total = size * self.settings.generations
         copies = "1 copy" if len(self.copies) == 1 else f"{len(self.copies)} copies"
         head = f"population of {size}, {done} of {total} intervals, {copies}"
-        tail = f", ended: {self.ended}" if self.ended else ", not ended"
+        head = f"{head}, {self.status}"
         if not any(record.finite for record in self.records):
-            return head + tail
+            return head
         best = self.best
-        return f"{head}{tail}; best {best.value:g} by member {best.member}, generation {best.generation}"
+        return f"{head}; best {best.value:g} by member {best.member}, generation {best.generation}"
 
 
 def _grouped(records: Iterable[Record], by: Callable[[Record], int]) -> dict[int, tuple[Record, ...]]:

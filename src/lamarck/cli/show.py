@@ -109,9 +109,9 @@ def _header(history: History, population: Population, journal: Path, names: Sequ
     text.append(f"{len(history.records)} of {total} intervals, {counted(len(history.copies), 'copy', 'copies')}, ")
     text.append(counted(len(history.failures), "failure", "failures"), style="bold red" if history.failures else "")
     if history.ended is None:
-        text.append(f", not ended; last written {clock_text(_age(journal))} ago\n")
+        text.append(f", {history.status}; last written {clock_text(_age(journal))} ago\n")
     else:
-        text.append(f", ended: {history.ended}\n")
+        text.append(f", {history.status}\n")
     best = population.best
     if best is None:
         text.append("no finite value yet", style="bold")

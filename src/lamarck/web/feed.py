@@ -9,7 +9,7 @@ from typing import Any, final
 
 from lamarck import codec
 from lamarck.guards import Watch, settings_findings
-from lamarck.history import History
+from lamarck.history import ENDS, History
 from lamarck.population import Population, apply
 from lamarck.types import Event, Failed, Reported, Retired, Started
 from lamarck.web.data import Columns, description
@@ -44,7 +44,7 @@ class Feed:
         >>> feed.add(rest)
         >>> state = feed.state(["done"] * 4)
         >>> state["done"], state["total"], state["ended"], len(feed.columns)
-        (12, 12, 'generations', 12)
+        (12, 12, 'all generations done', 12)
     """
 
     def __init__(self, first: bytes, name: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -102,7 +102,7 @@ class Feed:
             "generation": min(population.floor + 1, settings.generations),
             "generations": settings.generations,
             "failures": self._failures,
-            "ended": population.ended,
+            "ended": None if population.ended is None else ENDS[population.ended],
             "left": (total - done) * (self._clock() - since) / here if here > 0 and going else None,
             "members": list(members),
             "retired": [member.id for member in population.members if member.retired],

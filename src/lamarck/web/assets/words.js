@@ -67,7 +67,7 @@ export function standing(state) {
   byId("progress").hidden = false;
   const bar = byId("bar");
   [bar.max, bar.value] = [Math.max(1, state.total), state.done];
-  const left = state.ended ? `ended: ${state.ended}` : state.left === null ? "time left not known yet" : `${clock(state.left)} left`;
+  const left = state.ended ? state.ended : state.left === null ? "time left not known yet" : `${clock(state.left)} left`;
   const trouble = state.failures ? `, ${counted(state.failures, "failure")}` : "";
   say(byId("standing"), `${whole(state.done)} of ${whole(state.total)} intervals, generation ${whole(state.generation)} of ${whole(state.generations)}${trouble}, ${left}`);
 }
