@@ -248,10 +248,11 @@ try:
         signal.raise_signal(signal.SIGTERM)
 except Terminated:
     pass
-heard = []
+heard, before = [], signal.getsignal(signal.SIGTERM)
 with stoppable(BATCH, heard.append):
     signal.raise_signal(signal.SIGTERM)
 assert heard == [signal.SIGTERM]
+assert before == signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 """
 
 

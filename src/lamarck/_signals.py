@@ -70,14 +70,17 @@ def stoppable(numbers: Collection[int], answer: Callable[[int], object] = stop) 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = dict(_answers)
+    before, found = dict(_answers), {number: signal.getsignal(number) for number in numbers}
     listen(numbers, answer)
     try:
         yield
     finally:
-        for number in [number for number in _given if number not in before]:
-            signal.signal(number, _given.pop(number))
-            del _answers[number]
+        for number, handler in found.items():
+            if number in _given and handler is not _heard:
+                signal.signal(number, handler)
+            if number not in before:
+                _given.pop(number, None)
+                _answers.pop(number, None)
         _answers.update(before)
 
 
