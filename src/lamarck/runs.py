@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import operator
 import os
-import platform
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, final
-
-import numpy as np
 
 from lamarck._checks import check_whole
 from lamarck._errors import JournalConflict, SettingsError
@@ -25,6 +20,7 @@ from lamarck.history import History
 from lamarck.journal import Journal, open_journal
 from lamarck.observers.progress import PlainProgress
 from lamarck.pbt import PBT
+from lamarck.provenance import provenance
 from lamarck.space import Space
 from lamarck.types import Event, Exploit, Explore, HParams, Settings, Started
 
@@ -386,25 +382,3 @@ def generations_in(interval: int, steps: int | None, generations: int | None) ->
 def _plain(number: Any) -> Any:
     """Any library's whole number as an ``int``; whatever else it is, to be refused."""
     return operator.index(number) if hasattr(number, "__index__") else number
-
-
-@cache
-def _machine() -> str:
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-
-
-def provenance(train: Train) -> dict[str, Any]:
-    """Returns what every journal says of how its run was made: the training function's name, and versions."""
-    from lamarck import __version__
-
-    own = getattr(train, "text", None)  # what a command line has found by name says that name
-    module, name = getattr(train, "__module__", "?"), getattr(train, "__qualname__", type(train).__name__)
-    script: dict[str, str] = {}
-    if not isinstance(own, str) and module == "__main__" and getattr(sys.modules.get("__main__"), "__file__", None):
-        script = {"script": os.path.relpath(str(sys.modules["__main__"].__file__))}
-    return {
-        "train": own if isinstance(own, str) else f"{script.get('script', module)}:{name}",
-        **script,
-        "versions": {"lamarck": __version__, "python": platform.python_version(), "numpy": np.__version__},
-        "machine": _machine(),
-    }

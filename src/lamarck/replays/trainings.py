@@ -20,8 +20,9 @@ from lamarck.engines import Train, inline
 from lamarck.follow import Follower
 from lamarck.history import History
 from lamarck.population import Population
+from lamarck.provenance import provenance
 from lamarck.replays.result import Replay, Replayed
-from lamarck.runs import Opened, open_run, provenance
+from lamarck.runs import Opened, open_run
 from lamarck.schedule import Schedule
 from lamarck.types import Event, Reported, Settings
 

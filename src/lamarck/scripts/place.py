@@ -17,7 +17,8 @@ from lamarck._signals import BATCH, listen
 from lamarck.checkpoints import Checkpoints
 from lamarck.client import Remote
 from lamarck.pbt import PBT
-from lamarck.runs import Opened, begin, generations_in, provenance
+from lamarck.provenance import provenance
+from lamarck.runs import Opened, begin, generations_in
 from lamarck.space import Space
 from lamarck.training import Transport, seed_everything
 from lamarck.types import HParams, Settings
