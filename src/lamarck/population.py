@@ -152,9 +152,8 @@ class Population:
             count: How many at most, from 1 to `RECENT`.
         """
         age = int(self.generations[member]) - 1 if self.settings.compare == "age" else _RETIRED
-        return sorted((record for record in self.reports if record.generation <= age), key=lambda record: (record.generation, record.member))[
-            -count:
-        ]
+        known = (record for record in self.reports if record.generation <= age)
+        return sorted(known, key=lambda record: (record.generation, record.member))[-count:]
 
     def live(self) -> frozenset[str]:
         """Returns the checkpoints that a decision, standing or possible, may name: all others can be deleted."""
@@ -214,12 +213,12 @@ def risen(population: Population) -> Population:
     """
     if population.ended != "lost" or not population.fallen:
         return population
-    reached = [0 if member.last is None else member.last.generation + 1 for member in population.members]
-    since = min(reached[member] for member in population.fallen)
+    due = [0 if member.last is None else member.last.generation + 1 for member in population.members]
+    since = min(due[member] for member in population.fallen)
     generations, members = population.generations.copy(), population.members
     for member in population.members:
-        if member.retired and reached[member.id] >= since:
-            generations[member.id] = reached[member.id]
+        if member.retired and due[member.id] >= since:
+            generations[member.id] = due[member.id]
             members = members.replaced(member.id, replace(member, retired=False, failures=0))
     return replace(population, members=members, generations=generations, fallen=frozenset(), ended=None, _cohorts={})
 
