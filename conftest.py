@@ -51,6 +51,19 @@ def _in_tmp(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
+@pytest.fixture(autouse=True)
+def _by_itself(request):
+    """Lets a docstring's example see what its module defines, but not what that imports, which a reader does not have."""
+    if isinstance(request.node, pytest.DoctestItem) and (test := request.node.dtest) is not None:
+        own = test.globs.get("__name__")
+        offered = test.globs.get("__all__", ())
+        test.globs = {
+            name: value
+            for name, value in test.globs.items()
+            if name in offered or getattr(value, "__module__", None) == own or name[:2] == "__"
+        }
+
+
 @pytest.fixture
 def six_gpus(tmp_path, monkeypatch):
     """Lets this machine show six GPUs."""

@@ -21,6 +21,7 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         path: The file.
 
     Example:
+        >>> from pathlib import Path
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "table.csv"
         >>> with whole(path) as draft:

@@ -25,6 +25,7 @@ def quick(cls: type[_T]) -> type[_T]:
         The same class.
 
     Example:
+        >>> import dataclasses
         >>> @quick
         ... @dataclasses.dataclass(frozen=True, slots=True)
         ... class Point:

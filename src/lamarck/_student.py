@@ -94,6 +94,7 @@ def confidence(sample: NDArray[np.float64]) -> tuple[float, float, float]:
         Mean, lower and upper limit.
 
     Example:
+        >>> import numpy as np
         >>> [round(x, 3) for x in confidence(np.arange(11.0))]
         [5.0, 2.772, 7.228]
     """

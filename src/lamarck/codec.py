@@ -80,6 +80,7 @@ def encode(record: Record) -> bytes:
         CodecError: If the record holds a value that cannot be written, or that `decode` would not take back; the message names the path to it.
 
     Example:
+        >>> from lamarck import Report
         >>> from lamarck.types import Reported
         >>> encode(Reported(report=Report(member=3, generation=7, step=4000, value=0.91)))
         b'{"$type":"Reported","v":1,"report":{"generation":7,"member":3,"step":4000,"value":0.91}}'
@@ -115,6 +116,7 @@ def interval_in(event: bytes) -> bytes:
         event: What `encode` made of an `Assigned`.
 
     Example:
+        >>> from lamarck import Interval
         >>> from lamarck.types import Assigned
         >>> interval = Interval(member=3, generation=7, hparams={"lr": 0.1}, start=0, until=9, restore=None, parent=None, seed=0)
         >>> interval_in(encode(Assigned(interval=interval))) == encode(interval)

@@ -103,6 +103,7 @@ def interquartile_mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
         ``float64[...]``. Of fewer than four scores it is the mean.
 
     Example:
+        >>> import numpy as np
         >>> float(interquartile_mean(np.array([0.0, 1.0, 2.0, 100.0])))
         1.5
     """
@@ -125,6 +126,7 @@ def bootstrap(
         Lower and upper ends, ``float64[...]``. With fewer than about five runs in a stratum they lie too close together.
 
     Example:
+        >>> import numpy as np
         >>> low, high = bootstrap([np.arange(20.0)])
         >>> bool(low < interquartile_mean(np.arange(20.0)) < high)
         True
@@ -148,6 +150,7 @@ def probability_of_improvement(one: NDArray[np.float64], other: NDArray[np.float
         other: ``float64[S]``.
 
     Example:
+        >>> import numpy as np
         >>> probability_of_improvement(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
         0.875
     """
@@ -190,6 +193,7 @@ def compare(
             run and lower in another.
 
     Example:
+        >>> from lamarck import History
         >>> from lamarck.pbt import PBT
         >>> from lamarck.space import Float, Space
         >>> from lamarck.testing.simulation import simulate

@@ -42,6 +42,7 @@ class Follower:
         SettingsError: If the population is larger than 1, or there are seeds for another number of generations.
 
     Example:
+        >>> from lamarck import Schedule, Settings
         >>> from lamarck.population import replay
         >>> from lamarck.schedule import Piece
         >>> schedule = Schedule((Piece(0, 5, {"lr": 0.1}), Piece(5, 10, {"lr": 0.2})))

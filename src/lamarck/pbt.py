@@ -97,6 +97,7 @@ class PBT:
         SpaceError: If an initial configuration is not in the space.
 
     Example:
+        >>> from lamarck import Settings, Space
         >>> from lamarck.population import apply, replay
         >>> from lamarck.space import Float
         >>> pbt = PBT(space=Space(lr=Float(1e-4, 1e-1, log=True)), settings=Settings(population_size=2, interval=10, generations=3))

@@ -94,6 +94,8 @@ def fitness_of(value: float, settings: Settings) -> float:
     """Returns a value as decisions see it, higher is better: the one place that knows signs and what is not finite.
 
     Example:
+        >>> import math
+        >>> from lamarck import Settings
         >>> settings = Settings(population_size=1, interval=1, generations=1, mode="min")
         >>> fitness_of(0.5, settings), fitness_of(math.nan, settings)
         (-0.5, -inf)

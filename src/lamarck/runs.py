@@ -101,6 +101,7 @@ def run(
 
     Example:
         >>> import lamarck as lk
+        >>> import numpy as np
         >>> def train(worker):
         ...     x = np.array([1.0])
         ...     worker.track(x=x)

@@ -54,6 +54,7 @@ def tracked(name: str, thing: Any) -> Tracked:
         TrainingError: If it is none of these.
 
     Example:
+        >>> import numpy as np
         >>> weights = np.array([1.0, 2.0])
         >>> state = tracked("weights", weights)
         >>> saved = state.save().copy()

@@ -118,6 +118,7 @@ class Worker:
     Example:
         A training function for a single number; `lamarck.run` calls it with a worker.
 
+        >>> import numpy as np
         >>> import lamarck as lk
         >>> def train(worker):
         ...     x = np.array([1.0])

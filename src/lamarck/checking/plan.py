@@ -114,6 +114,7 @@ def plan(space: Space, *, interval: int, intervals: int, seed: int) -> Plan:
         SpaceError: If no configuration meets the space's constraints.
 
     Example:
+        >>> from lamarck import Space
         >>> from lamarck.space import Categorical, Float
         >>> made = plan(Space(lr=Float(1e-4, 1.0, log=True), opt=Categorical(["sgd", "adam"])), interval=50, intervals=2, seed=0)
         >>> [(change.name, [round(after[change.name], 4) for after in change.after]) for change in made.changes if change.name == "lr"]

@@ -65,6 +65,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Diffe
         The leaves that differ, in the order of the states.
 
     Example:
+        >>> import numpy as np
         >>> differences({"x": np.array([1.0, -4.0]), "n": 3}, {"x": np.array([1.0, -4.5]), "n": 4})
         (Difference(leaf='x', relative=0.111..., text='up to 0.5 apart'), Difference(leaf='n', relative=inf, text='3 and 4'))
     """

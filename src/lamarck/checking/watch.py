@@ -88,6 +88,8 @@ def look(frames: list[FrameType]) -> dict[str, Seen]:
         frames: As `user_frames` returns them.
 
     Example:
+        >>> import random
+        >>> import sys
         >>> def train(rng):
         ...     return look([sys._getframe()])
         >>> train(random.Random(0))["rng in train()"].kind

@@ -49,6 +49,7 @@ def named_by_flush(folder: Path) -> bool:
         folder: The folder, which exists.
 
     Example:
+        >>> from pathlib import Path
         >>> named_by_flush(Path("/proc"))
         False
     """

@@ -54,6 +54,7 @@ def row_of(state: Any, row: int | None) -> Any:
         CheckpointMissing: If there is no such row.
 
     Example:
+        >>> import numpy as np
         >>> row_of({"x": np.arange(6).reshape(3, 2), "kind": "sgd"}, 1)
         {'x': array([2, 3]), 'kind': 'sgd'}
     """
@@ -71,6 +72,7 @@ def rows_of(state: Any, rows: NDArray[np.int64]) -> Any:
         CheckpointMissing: If there is no such row.
 
     Example:
+        >>> import numpy as np
         >>> rows_of({"x": np.arange(6).reshape(3, 2)}, np.array([2, 0]))
         {'x': array([[4, 5],
                [0, 1]])}
@@ -101,6 +103,7 @@ def stacked(states: Sequence[Any]) -> Any:
         TrainingError: If their structures differ.
 
     Example:
+        >>> import numpy as np
         >>> stacked([{"x": np.array([0, 1])}, {"x": np.array([2, 3])}])
         {'x': array([[0, 1],
                [2, 3]])}

@@ -58,6 +58,7 @@ def flatten(state: Any) -> tuple[Any, dict[str, Leaf]]:
         CheckpointError: As `copy`.
 
     Example:
+        >>> import math
         >>> import numpy as np
         >>> structure, leaves = flatten({"model": {"weight": np.zeros((2, 3))}, "betas": (0.9, math.inf)})
         >>> structure

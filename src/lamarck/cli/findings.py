@@ -19,6 +19,7 @@ def render(findings: Sequence[Finding], width: int) -> Iterator[Text]:
     """Yields the findings, in lines of at most so many characters.
 
     Example:
+        >>> from lamarck.guards import Finding
         >>> [found] = render([Finding(name="noise", severity="note", text="Two words.")], width=14)
         >>> str(found).splitlines()
         ['note     Two', '         words.']

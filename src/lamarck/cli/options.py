@@ -121,6 +121,7 @@ class Files:
     """What is written beside the journal, after each report.
 
     Example:
+        >>> from pathlib import Path
         >>> Files(csv=Path("run.csv")).kept
         {'csv': 'run.csv'}
     """

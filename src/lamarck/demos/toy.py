@@ -49,6 +49,7 @@ class Toy:
         Jaderberg et al. 2017, "Population Based Training of Neural Networks", arXiv 1711.09846, Figure 2.
 
     Example:
+        >>> import numpy as np
         >>> toy = Toy()
         >>> theta = np.array(START)
         >>> toy.ascend(theta, {"h0": 1.0, "h1": 0.0}, steps=200)

@@ -28,6 +28,7 @@ class Acrobot(Env):
         time_limit: Moves after which an episode is cut off.
 
     Example:
+        >>> import torch
         >>> env = Acrobot()
         >>> state, reward, terminated = env.advance(torch.zeros(4), torch.tensor(1))  # hangs, and is left alone
         >>> float(reward), bool(terminated), bool(state.abs().max() < 1e-5)

@@ -30,6 +30,7 @@ class CartPole(Env):
         time_limit: Moves after which an episode is cut off.
 
     Example:
+        >>> import torch
         >>> env = CartPole()
         >>> state, reward, terminated = env.advance(torch.tensor([0.0, 0.0, 0.3, 0.0]), torch.tensor(1))
         >>> float(reward), bool(terminated)

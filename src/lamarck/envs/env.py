@@ -126,6 +126,7 @@ def begin(env: Env, noise: torch.Tensor) -> Episodes:
         noise: Uniform numbers between 0 and 1, ``[..., state_size]``.
 
     Example:
+        >>> import torch
         >>> from lamarck.envs import CartPole
         >>> begin(CartPole(), torch.full((2, 8, 4), 0.5)).state.shape
         torch.Size([2, 8, 4])
@@ -147,6 +148,7 @@ def step(env: Env, episodes: Episodes, action: torch.Tensor, noise: torch.Tensor
         noise: Uniform numbers for the episodes that begin, ``[..., state_size]``.
 
     Example:
+        >>> import torch
         >>> from lamarck.envs import CartPole
         >>> env, middle = CartPole(), torch.full((3, 4), 0.5)
         >>> move = step(env, begin(env, middle), torch.tensor([0, 1, 1]), middle)

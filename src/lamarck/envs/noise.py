@@ -29,6 +29,7 @@ def keys(seeds: torch.Tensor, *words: int | torch.Tensor) -> torch.Tensor:
         ``int64[...]``.
 
     Example:
+        >>> import torch
         >>> a = keys(torch.tensor([1, 2]), 7)
         >>> bool((a == keys(torch.tensor([1, 2, 3]), 7)[:2]).all()), bool((a == keys(torch.tensor([1, 2]), 8)).any())
         (True, False)
@@ -50,6 +51,7 @@ def uniform(key: torch.Tensor, *shape: int, dtype: torch.dtype = torch.float32) 
         Numbers of shape ``[..., *shape]``, on the device of the keys. The first of them do not depend on how many there are.
 
     Example:
+        >>> import torch
         >>> draws = uniform(torch.arange(3), 1000)
         >>> tuple(draws.shape), bool((draws > 0).all() & (draws < 1).all())
         ((3, 1000), True)
@@ -73,6 +75,7 @@ def normal(key: torch.Tensor, *shape: int, dtype: torch.dtype = torch.float32) -
         Numbers of shape ``[..., *shape]``.
 
     Example:
+        >>> import torch
         >>> draws = normal(torch.tensor(0), 10_000, dtype=torch.float64)
         >>> abs(float(draws.mean())) < 0.05, abs(float(draws.std()) - 1) < 0.05
         (True, True)

@@ -27,6 +27,8 @@ class Pendulum(Env):
         time_limit: Moves after which an episode is cut off.
 
     Example:
+        >>> import math
+        >>> import torch
         >>> env = Pendulum()
         >>> state, reward, terminated = env.advance(torch.tensor([math.pi, 0.0]), torch.tensor([0.0]))
         >>> round(float(reward), 3), bool(terminated)

@@ -32,6 +32,7 @@ def climb(
         The value, and where it is.
 
     Example:
+        >>> import numpy as np
         >>> value, place = climb(lambda x: (-float(x @ x), -2 * x), np.array([3.0, 3.0]), np.array([1.0, -5.0]), np.array([5.0, 5.0]))
         >>> round(value, 6), place.round(6).tolist()
         (-1.0, [1.0, 0.0])

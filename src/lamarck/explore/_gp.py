@@ -133,6 +133,7 @@ class Posterior:
             Optimization").
 
     Example:
+        >>> import numpy as np
         >>> kernel = Kernel(np.log([1.0, 0.01, 0.05, 0.3]))
         >>> seen = Posterior(kernel, np.array([[0.0, 0.5]]), np.array([1.0]), np.array([[0.0, 0.9]]))
         >>> mean, spread = seen(np.array([[0.0, 0.5], [0.0, 0.9]]))

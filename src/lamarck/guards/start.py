@@ -29,6 +29,7 @@ def check_settings(pbt: PBT) -> tuple[Finding, ...]:
         pbt: The run's settings, space and strategies.
 
     Example:
+        >>> from lamarck import PBT
         >>> from lamarck.space import Float, Space
         >>> from lamarck.types import Settings
         >>> lr = Space(lr=Float(1e-5, 1e-1, log=True))
@@ -49,6 +50,7 @@ def reach(generations: int, log_step: float) -> float:
         log_step: Mean size of a step on the natural-log scale: ``log(1.25)`` for factors 0.8 and 1.25.
 
     Example:
+        >>> import math
         >>> round(reach(20, math.log(1.25)), 1)
         7.5
     """

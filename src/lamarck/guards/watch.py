@@ -136,6 +136,7 @@ def check(
     Example:
         Twenty members whose values are pure noise:
 
+        >>> from lamarck import History
         >>> from lamarck._rng import generator
         >>> from lamarck.pbt import PBT
         >>> from lamarck.space import Float, Space

@@ -57,6 +57,8 @@ class JaxTask(VectorTask[Tree]):
         SettingsError: If ``steps_per_call`` is not a whole number of at least 1.
 
     Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
         >>> import lamarck as lk
         >>> task = JaxTask(
         ...     new=lambda key: {"x": jax.random.normal(key)},

@@ -72,6 +72,7 @@ class SqliteJournal(Journal):
             opened. A file that is not a journal is not changed.
 
     Example:
+        >>> from pathlib import Path
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "run.db"
         >>> with SqliteJournal(path) as journal:

@@ -126,6 +126,7 @@ class CsvObserver(RowObserver):
         path: See `RowObserver`.
 
     Example:
+        >>> from pathlib import Path
         >>> import lamarck as lk
         >>> def train(worker):
         ...     worker.track(x=(lambda: 0, lambda state: None))
@@ -183,6 +184,8 @@ class JsonlObserver(RowObserver):
         path: See `RowObserver`.
 
     Example:
+        >>> import json
+        >>> from pathlib import Path
         >>> import lamarck as lk
         >>> def train(worker):
         ...     worker.track(x=(lambda: 0, lambda state: None))

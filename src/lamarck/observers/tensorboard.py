@@ -38,6 +38,7 @@ class TensorBoardObserver:
         SettingsError: If the path is a file.
 
     Example:
+        >>> from pathlib import Path
         >>> import lamarck as lk
         >>> def train(worker):
         ...     worker.track(x=(lambda: 0, lambda state: None))

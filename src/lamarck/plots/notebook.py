@@ -31,6 +31,7 @@ def html(history: History) -> str:
         history: The run, ended or not.
 
     Example:
+        >>> from lamarck import History
         >>> from lamarck.pbt import PBT
         >>> from lamarck.space import Float, Space
         >>> from lamarck.types import Settings

@@ -32,6 +32,7 @@ class ActorCritic(nn.Module):
         hidden: Widths of the hidden layers.
 
     Example:
+        >>> import torch
         >>> from lamarck.envs import CartPole
         >>> log_probs, value = ActorCritic(CartPole(), (64, 64))(torch.zeros(10, 4))
         >>> log_probs.shape, value.shape
@@ -76,6 +77,7 @@ def agents(env: Env, hidden: Sequence[int], seeds: torch.Tensor, dtype: torch.dt
         dtype: Precision.
 
     Example:
+        >>> import torch
         >>> from lamarck.envs import CartPole
         >>> stack = agents(CartPole(), (8,), torch.arange(5), torch.float32)
         >>> {name: tuple(leaf.shape) for name, leaf in stack.items() if name.startswith("policy")}

@@ -85,6 +85,7 @@ def advantages(experience: Experience, discount: torch.Tensor, gae_lambda: torch
         ``[n, moves, copies]``; without meaning where a move only began an episode.
 
     Example:
+        >>> import torch
         >>> one = torch.ones(1, 2, 1)
         >>> never, values = torch.zeros(1, 3, 1, dtype=torch.bool), torch.zeros(1, 3, 1)
         >>> lived = Experience(seen=one, action=one, log_prob=one, reward=one, terminated=never[:, 1:], value=values, over=never)

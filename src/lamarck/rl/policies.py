@@ -43,6 +43,7 @@ class Categorical(Policy):
     """One of a list of moves; the parameters are their log-probabilities.
 
     Example:
+        >>> import torch
         >>> policy, even = Categorical(), torch.full((3, 2), 0.5).log()
         >>> policy.choose(even, torch.tensor([[0.1], [0.4], [0.9]])).tolist(), round(float(policy.entropy(even)[0]), 3)
         ([0, 0, 1], 0.693)
@@ -75,6 +76,7 @@ class Gaussian(Policy):
         size: How many numbers make a move.
 
     Example:
+        >>> import torch
         >>> policy, parameters = Gaussian(1), torch.tensor([3.0, 0.0])
         >>> policy.choose(parameters, torch.tensor([0.5])).tolist(), round(float(policy.log_prob(parameters, torch.tensor([3.0]))), 3)
         ([3.0], -0.919)
@@ -107,6 +109,7 @@ def policy_for(actions: Discrete | Box) -> Policy:
     """Returns the family that fits an environment's moves.
 
     Example:
+        >>> from lamarck.envs import Box, Discrete
         >>> policy_for(Discrete(2)), policy_for(Box(3, -1.0, 1.0))
         (Categorical(), Gaussian(size=3))
     """

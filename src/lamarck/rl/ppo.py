@@ -66,6 +66,7 @@ class PPO(VectorTask[Leaves]):
         SettingsError: If a number is out of its range.
 
     Example:
+        >>> from lamarck.envs import CartPole
         >>> import lamarck as lk
         >>> space = lk.Space(lr=lk.Float(1e-4, 1e-2, log=True), one_minus_gae_lambda=lk.Float(0.01, 0.3, log=True))
         >>> task = PPO(env=CartPole(time_limit=50), copies=2, moves=16, hidden=(8,), episodes=2)

@@ -28,6 +28,7 @@ class Schedule:
         SettingsError: If there is no piece, or the pieces leave a gap or overlap.
 
     Example:
+        >>> from lamarck import Piece
         >>> schedule = Schedule((Piece(0, 500, {"lr": 0.1}), Piece(500, 900, {"lr": 0.05})))
         >>> schedule(499)["lr"], schedule(500)["lr"], schedule(10_000)["lr"]
         (0.1, 0.05, 0.05)
@@ -84,6 +85,7 @@ class Schedule:
         """Returns a table for people: a line for each piece, numbers to four digits. `to_text` writes all of them.
 
         Example:
+            >>> from lamarck import Piece
             >>> print(Schedule((Piece(0, 500, {"lr": 0.1}), Piece(500, 1500, {"lr": 0.0123456}))))
                    steps       lr
                 0 to 500      0.1
@@ -114,6 +116,7 @@ class Schedule:
             SpaceError: If a value of the schedule is not allowed in the space.
 
         Example:
+            >>> from lamarck import Piece, Space
             >>> from lamarck.space import Float
             >>> wobbly = Schedule((Piece(0, 10, {"lr": 0.1}), Piece(10, 20, {"lr": 0.12}), Piece(20, 30, {"lr": 0.001})))
             >>> [(piece.start, round(piece.hparams["lr"], 4)) for piece in wobbly.simplified(0.05, Space(lr=Float(1e-4, 1.0, log=True)))]
@@ -138,6 +141,7 @@ class Schedule:
             SpaceError: If a value of the schedule is not allowed in the space.
 
         Example:
+            >>> from lamarck import Piece, Space
             >>> from lamarck.space import Float
             >>> jump = Schedule((Piece(0, 20, {"lr": 1.0}), Piece(20, 40, {"lr": 0.01})))
             >>> [round(piece.hparams["lr"], 3) for piece in jump.smoothed(20, Space(lr=Float(0.01, 1.0, log=True)), every=10)]
@@ -155,6 +159,7 @@ class Schedule:
             SettingsError: If that is not at least 1.
 
         Example:
+            >>> from lamarck import Piece
             >>> half = Schedule((Piece(0, 500, {"lr": 0.1}), Piece(500, 900, {"lr": 0.05}))).scaled(450)
             >>> [(piece.start, piece.until) for piece in half]
             [(0, 250), (250, 450)]
@@ -167,6 +172,7 @@ class Schedule:
         """Returns plain JSON values: an object with ``start``, ``until`` and ``hparams`` for each piece.
 
         Example:
+            >>> from lamarck import Piece
             >>> Schedule((Piece(0, 500, {"lr": 0.1}),)).to_list()
             [{'start': 0, 'until': 500, 'hparams': {'lr': 0.1}}]
         """
@@ -192,6 +198,7 @@ class Schedule:
             SettingsError: If the format is unknown, or cannot hold a value: TOML has no ``None``.
 
         Example:
+            >>> from lamarck import Piece
             >>> print(Schedule((Piece(0, 500, {"lr": 0.1}), Piece(500, 900, {"lr": 0.05}))).to_text("csv"), end="")
             start,until,lr
             0,500,0.1

@@ -61,6 +61,7 @@ class Scripts:
         MissingExtra: If what serves the run is not installed.
 
     Example:
+        >>> from lamarck import Processes
         >>> Scripts(command=("python", "train.py"), places=Processes(workers=4)).places.workers
         4
     """

@@ -59,6 +59,7 @@ class Client:
         ServiceError: If the server cannot be reached.
 
     Example:
+        >>> from pathlib import Path
         >>> import lamarck as lk
         >>> client = Client(space=lk.Space(lr=lk.Float(0.0, 1.0)), generations=3, population_size=4)
         >>> _ = Path("fresh").write_text("untrained")

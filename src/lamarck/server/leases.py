@@ -26,6 +26,7 @@ def fence(member: Member) -> str | None:
     """Returns what the token of a member's standing interval must begin with, or ``None`` if no interval stands.
 
     Example:
+        >>> from lamarck import Interval, Member
         >>> interval = Interval(member=3, generation=7, hparams={}, start=0, until=9, restore=None, parent=None, seed=0)
         >>> fence(Member(id=3, interval=interval, failures=1)), fence(Member(id=3))
         ('3-7-1-00000000', None)

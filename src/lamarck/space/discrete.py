@@ -41,6 +41,7 @@ class Categorical(Parameter):
         SpaceError: If ``choices`` is empty, repeats itself, or holds something that is not a plain finite value, or ``init`` is not part of it.
 
     Example:
+        >>> import numpy as np
         >>> rng = np.random.default_rng(0)
         >>> batch = Categorical([32, 64, 128], ordered=True)
         >>> batch.perturb(64, 1.25, rng), batch.perturb(128, 1.25, rng)
@@ -199,6 +200,7 @@ class Constant(Parameter):
         SpaceError: If the value is not plain and finite.
 
     Example:
+        >>> import numpy as np
         >>> Constant(3).sample(np.random.default_rng(0))
         3
     """

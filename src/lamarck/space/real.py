@@ -37,6 +37,7 @@ class Float(Parameter):
         SpaceError: If a bound is not finite or larger than 1e300 in size, ``low >= high``, ``log`` with ``low <= 0``, or ``init`` out of range.
 
     Example:
+        >>> import numpy as np
         >>> rng = np.random.default_rng(0)
         >>> lr = Float(1e-5, 1e-1, log=True)
         >>> round(lr.to_unit(1e-3), 9), lr.contains(1.0)
@@ -129,6 +130,7 @@ class Float(Parameter):
             SpaceError: If the factor is not a positive finite number, or the value is NaN.
 
         Example:
+            >>> import numpy as np
             >>> rng = np.random.default_rng(0)
             >>> Float(0.0, 1.0).perturb(0.0, 1.5, rng), Float(-1.0, 1.0).perturb(0.5, 0.75, rng)
             (0.25, 0.25)

@@ -140,6 +140,7 @@ class Space(Mapping[str, Parameter]):
             SpaceError: If a constraint is not met in 1000 tries.
 
         Example:
+            >>> import numpy as np
             >>> from lamarck.space import Float, Int, Space
             >>> sorted(Space(lr=Float(1e-5, 1e-1, log=True), layers=Int(1, 8)).sample(np.random.default_rng(0)))
             ['layers', 'lr']
@@ -165,6 +166,7 @@ class Space(Mapping[str, Parameter]):
             SpaceError: If the size is not a whole number of at least 1, or a constraint is not met in 1000 tries.
 
         Example:
+            >>> import numpy as np
             >>> from lamarck.space import Float, Space
             >>> population = Space(x=Float(0.0, 4.0)).sample_population(4, np.random.default_rng(0))
             >>> sorted(int(config["x"]) for config in population)
@@ -194,6 +196,7 @@ class Space(Mapping[str, Parameter]):
             SpaceError: If a name is unknown.
 
         Example:
+            >>> import numpy as np
             >>> from lamarck.space import Float, Space
             >>> space = Space(optimizer=["sgd", "adam"], momentum=Float(0.0, 0.99, when={"optimizer": "sgd"}))
             >>> space.activate({"optimizer": "adam", "momentum": 0.9}, np.random.default_rng(0))
@@ -299,6 +302,7 @@ class Space(Mapping[str, Parameter]):
             SpaceError: If the shape is another or a value lies outside.
 
         Example:
+            >>> import numpy as np
             >>> from lamarck.space import Float, Space
             >>> Space(x=Float(0.0, 4.0), y=["a", "b"]).from_unit(np.array([[0.25, 0.75]]))
             [{'x': 1.0, 'y': 'b'}]

@@ -43,6 +43,7 @@ class Int(Parameter):
             range.
 
     Example:
+        >>> import numpy as np
         >>> rng = np.random.default_rng(0)
         >>> layers = Int(1, 8)
         >>> layers.from_unit(0.0), layers.from_unit(0.5), layers.from_unit(1.0)

@@ -24,6 +24,7 @@ def widened(space: Space, configs: Iterable[HParams]) -> Space:
         configs: Configurations; what they hold beside the space's names is ignored.
 
     Example:
+        >>> from lamarck import Float, Space
         >>> space = Space(lr=Float(0.01, 0.1, log=True), opt=["sgd", "adam"])
         >>> widened(space, [{"lr": 0.5, "opt": "sgd"}, {"lr": 0.001, "opt": "lion"}])
         Space({'lr': Float(low=0.001, high=0.5, log=True), 'opt': Categorical(choices=['sgd', 'adam', 'lion'])})

@@ -113,6 +113,7 @@ def same(one: Any, two: Any) -> bool:
     """Returns whether two states are the same: types, order of keys, shapes and bits, with NaN equal to NaN.
 
     Example:
+        >>> import numpy as np
         >>> same({"x": [1, np.zeros(2)]}, {"x": [1, np.zeros(2)]}), same([1], [1.0]), same((1,), [1])
         (True, False, False)
     """

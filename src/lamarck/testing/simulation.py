@@ -32,6 +32,7 @@ def simulate(pbt: PBT, step: Step, *, speeds: Sequence[float] = (1.0,)) -> list[
         The events, as a journal would hold them.
 
     Example:
+        >>> from lamarck import PBT
         >>> from lamarck.space import Float, Space
         >>> from lamarck.types import Settings
         >>> pbt = PBT(space=Space(h=Float(0.0, 1.0)), settings=Settings(population_size=4, interval=1, generations=3))

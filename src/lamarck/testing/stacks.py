@@ -29,6 +29,7 @@ class StackedNumbers(VectorTask[_Stack]):
         fault: What goes wrong in generation 1: odd members raise once, or member 0 becomes NaN for good.
 
     Example:
+        >>> import numpy as np
         >>> task = StackedNumbers()
         >>> task.gather(task.init(np.array([1, 2])), np.array([0, 0, 1]))["x"].shape
         (3,)

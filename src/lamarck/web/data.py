@@ -25,6 +25,8 @@ def description(started: Started, name: str = "a run") -> dict[str, Any]:
         name: What it is called if the journal does not know the training function.
 
     Example:
+        >>> from lamarck import Float, Space
+        >>> from lamarck.types import Started
         >>> from lamarck.types import Settings
         >>> rules = Settings(population_size=2, interval=10, generations=3)
         >>> space = Space(lr=Float(1e-4, 1.0, log=True), seed=3).to_dict()
@@ -88,6 +90,8 @@ class Columns:
         copies: How many of the reports were trained from another member's weights.
 
     Example:
+        >>> from lamarck import Categorical, Space
+        >>> from lamarck.types import Started
         >>> import math
         >>> from lamarck.population import Record
         >>> from lamarck.types import Settings

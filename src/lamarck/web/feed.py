@@ -34,6 +34,7 @@ class Feed:
         population: The state of everybody.
 
     Example:
+        >>> from lamarck import codec
         >>> from lamarck.testing.simulation import simulate
         >>> from lamarck.pbt import PBT
         >>> from lamarck.space import Float, Space

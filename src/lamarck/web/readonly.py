@@ -31,6 +31,7 @@ class JournalSource(Source):
         JournalError: If there is a file, and it is not a journal.
 
     Example:
+        >>> from pathlib import Path
         >>> import tempfile
         >>> from lamarck.journal import open_journal
         >>> path = Path(tempfile.mkdtemp()) / "run.db"

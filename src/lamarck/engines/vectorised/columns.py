@@ -30,6 +30,7 @@ class Intervals:
         seeds: ``int64[n]``, below 2**32; seed of each member's randomness in this interval.
 
     Example:
+        >>> from lamarck import Interval
         >>> one = Interval(member=3, generation=0, hparams={"lr": 0.1}, start=0, until=5, restore=None, parent=None, seed=7)
         >>> intervals = Intervals.of([one])
         >>> intervals.hparams["lr"], intervals.steps

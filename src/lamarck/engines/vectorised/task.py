@@ -33,6 +33,7 @@ class VectorTask(abc.ABC, Generic[S]):
     Example:
         Numbers that shrink at rates of their own:
 
+        >>> import numpy as np
         >>> import lamarck as lk
         >>> class Shrink(VectorTask):
         ...     def init(self, seeds):

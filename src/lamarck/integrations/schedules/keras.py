@@ -33,6 +33,7 @@ class ScheduleCallback(_Callback):  # type: ignore[misc]
         SettingsError: If the schedule does not set one of them everywhere.
 
     Example:
+        >>> from lamarck import Schedule
         >>> from lamarck.schedule import Piece
         >>> callback = ScheduleCallback(Schedule((Piece(0, 100, {"lr": 0.1}), Piece(100, 200, {"lr": 0.05}))))
     """

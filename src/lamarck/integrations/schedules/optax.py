@@ -33,6 +33,7 @@ def optax_schedule(schedule: Schedule, name: str, *, stride: int = 1) -> Callabl
         MissingExtra: If JAX is not installed.
 
     Example:
+        >>> from lamarck import Schedule
         >>> from lamarck.schedule import Piece
         >>> rate = optax_schedule(Schedule((Piece(0, 100, {"lr": 0.5}), Piece(100, 200, {"lr": 0.25}))), "lr")
         >>> float(rate(99)), float(rate(100)), float(rate(10_000))

@@ -49,6 +49,7 @@ class ScheduleLR(LRScheduler):
         SettingsError: If the optimizer has none of the hyperparameters, or a value is not allowed for one.
 
     Example:
+        >>> from lamarck import Schedule
         >>> import torch
         >>> from lamarck.schedule import Piece
         >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)

@@ -104,6 +104,7 @@ def window(numbers: NDArray[np.float64]) -> tuple[float, float]:
         numbers: ``float64[R]``; NaN counts for nothing.
 
     Example:
+        >>> import numpy as np
         >>> window(np.array([1.0, 2.0, 3.0]))
         (1.0, 3.0)
         >>> window(np.array([*range(99), 120.0, 1e9]))

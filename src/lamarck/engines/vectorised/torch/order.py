@@ -30,6 +30,7 @@ def permuted(places: Tensor, keys: Tensor, length: int) -> Tensor:
         ``int32``, of the shape that ``places`` and ``keys`` have together.
 
     Example:
+        >>> import torch
         >>> sorted(permuted(torch.arange(5, dtype=torch.int32), torch.tensor(7, dtype=torch.int32), 5).tolist())
         [0, 1, 2, 3, 4]
     """

@@ -73,6 +73,8 @@ class Supervised(VectorTask[Members]):
         SettingsError: If an argument is not allowed; the message says what is.
 
     Example:
+        >>> from torch import nn
+        >>> import torch
         >>> import lamarck as lk
         >>> x = torch.linspace(-1, 1, 64)[:, None]
         >>> def loss(model, batch, hparams):
