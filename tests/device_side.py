@@ -1,6 +1,6 @@
-"""What `test_vectorised_device` runs in a process of its own: tasks on the pretend device, beside the same on the CPU.
+"""What `test_vectorised_device` runs in a process of its own: tasks on a device, beside the same on the CPU.
 
-python device_side.py    prints what was found, as JSON
+python device_side.py pretend|real [TASK ...]    prints what was found, as JSON
 """
 
 import json
@@ -21,7 +21,11 @@ from lamarck.checkpoints.tree import copy
 from lamarck.engines.vectorised.torch import graphs
 from lamarck.envs import Acrobot, CartPole, Pendulum
 from lamarck.rl import PPO
-from pretend import DEVICE, pretended
+
+if sys.argv[1] == "pretend":
+    from pretend import DEVICE, pretended
+else:
+    from real import DEVICE, pretended
 
 MEMBERS, BLOCK = 3, 4
 
@@ -246,4 +250,4 @@ if __name__ == "__main__":
     graphs.BLOCK, graphs._WARM_UPS = BLOCK, 1  # every operation of a pretend device passes through Python
     warnings.filterwarnings("error")
     warnings.filterwarnings("ignore", message="PyTorch was compiled without cuDNN")  # said to who asks for a GPU's recurrent layers
-    print(json.dumps({name: TASKS[name]() for name in sys.argv[1:] or TASKS}))
+    print(json.dumps({name: TASKS[name]() for name in sys.argv[2:] or TASKS}))

@@ -14,23 +14,20 @@ Operations that an operation of the CPU is made of on the inside count as one. I
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-import lamarck
 from lamarck.engines.vectorised.torch import graphs
+from library_line import library_line
 
 __all__ = ["DEVICE", "Far", "Pretend", "pretended"]
 
 DEVICE = torch.device("cuda:0")
-_LIBRARY = str(Path(lamarck.__file__).parent)
 _WAITS = {
     "aten::_local_scalar_dense",
     "aten::nonzero",
@@ -142,7 +139,7 @@ class Pretend(TorchDispatchMode):
         """Writes down that something waits or crosses."""
         if self.recording is not None:
             raise RuntimeError(f"{what}: operation not permitted when stream is capturing")
-        self.seen[what, _line()] += 1
+        self.seen[what, library_line()] += 1
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -225,16 +222,6 @@ class _Graph:
 
 def _opened(value):
     return value.near if isinstance(value, Far) else value
-
-
-def _line():
-    """The innermost line of the library that is running."""
-    frame = sys._getframe(2)
-    while frame is not None:
-        if frame.f_code.co_filename.startswith(_LIBRARY):
-            return f"{Path(frame.f_code.co_filename).name}:{frame.f_code.co_name}:{frame.f_lineno}"
-        frame = frame.f_back
-    return "elsewhere"
 
 
 class _Stream:
