@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lamarck as lk
 from lamarck.checkpoints.tree import copy
-from lamarck.engines.vectorised.torch import graphs
+from lamarck.engines.vectorised.torch import graphs, tapes
 from lamarck.envs import Acrobot, CartPole, Pendulum
 from lamarck.rl import PPO
 
@@ -247,7 +247,7 @@ TASKS = {
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    graphs.BLOCK, graphs._WARM_UPS = BLOCK, 1  # every operation of a pretend device passes through Python
+    graphs.BLOCK, tapes._WARM_UPS = BLOCK, 1  # every operation of a pretend device passes through Python
     warnings.filterwarnings("error")
     warnings.filterwarnings("ignore", message="PyTorch was compiled without cuDNN")  # said to who asks for a GPU's recurrent layers
     print(json.dumps({name: TASKS[name]() for name in sys.argv[2:] or TASKS}))

@@ -11,9 +11,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 import lamarck as lk
-from lamarck.engines.vectorised.torch import Supervised, graphs
+from lamarck.engines.vectorised.torch import Supervised, graphs, tapes
 from lamarck.engines.vectorised.torch.choice import Choice
 from lamarck.engines.vectorised.torch.graphs import Graphs
+from lamarck.engines.vectorised.torch.tapes import Recorder, Tapes
 from lamarck.engines.vectorised.torch.training import CompilingFailed, Ways
 
 MEMBERS = 3
@@ -26,7 +27,7 @@ def played(device, calls):
     def record(work):
         calls.append("recorded")
         if device == "cuda":
-            return graphs.Recorder()(work)
+            return Recorder()(work)
         work()  # as a warm-up does
         return lambda: (calls.append("replayed"), work())
 
@@ -62,7 +63,7 @@ def trained(device, record=None, steps=(40, 7, 16), size=MEMBERS, how="batched")
     trainer = task(device, how, cuda_graphs=False)
     if record is not None:
         ways = dict(trainer.choice._ways)
-        trainer.choice._ways = ways | {how: Graphs(ways[how], record)}
+        trainer.choice._ways = ways | {how: Graphs(ways[how], Tapes(record))}
     state, start = trainer.init(np.arange(size)), 0
     for count in steps:
         state, start = trainer.fit(state, intervals(count, start, size)), start + count
@@ -78,7 +79,7 @@ def equal(state, other):
 def slower(monkeypatch):
     """On a CPU nothing is gained by a graph; here the first of two runs that are compared is said to be the faster."""
     seconds = iter(range(10_000))
-    monkeypatch.setattr(graphs, "_seconds", lambda work: (work(), next(seconds))[1])
+    monkeypatch.setattr(tapes, "_seconds", lambda work: (work(), next(seconds))[1])
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -100,7 +101,7 @@ def test_each_size_of_a_stack_has_a_recording_of_its_own(device):
 
 
 def test_a_recording_that_is_not_faster_is_not_used(monkeypatch):
-    monkeypatch.setattr(graphs, "_seconds", lambda work: (work(), 1.0)[1])
+    monkeypatch.setattr(tapes, "_seconds", lambda work: (work(), 1.0)[1])
     calls = []
     equal(trained("cpu", played("cpu", calls)), trained("cpu"))
     assert calls == ["recorded", "replayed"]
@@ -131,7 +132,7 @@ def test_a_member_that_goes_its_own_way_does_not_condemn_a_recording(strays, use
         next(members.tensors())[: strays if len(moved) == 2 else 0] += 1.0
 
     with caplog.at_level(logging.WARNING, "lamarck"):
-        Graphs(way, lambda work: work)(state, next(task("cpu")._plans(intervals(graphs.BLOCK), torch.float32)))
+        Graphs(way, Tapes(lambda work: work))(state, next(task("cpu")._plans(intervals(graphs.BLOCK), torch.float32)))
     assert bool(caplog.records) is not used
 
 
@@ -143,7 +144,7 @@ def test_a_smaller_last_batch_of_a_loader_is_trained_apart():
         loader = DataLoader(samples, batch_size=5)  # and one of one sample, which could be mistaken for many
         trainer = Supervised(lambda: nn.Linear(8, 3), loss, train=loader, test=samples.tensors, how="batched")
         if record is not None:
-            trainer.choice._ways = {"batched": Graphs(trainer.choice._ways["batched"], record)}
+            trainer.choice._ways = {"batched": Graphs(trainer.choice._ways["batched"], Tapes(record))}
         return trainer.fit(trainer.init(np.arange(MEMBERS)), told(4 * graphs.BLOCK))
 
     def told(steps):
@@ -156,10 +157,10 @@ def test_a_smaller_last_batch_of_a_loader_is_trained_apart():
 
 
 def test_recordings_of_stacks_that_are_gone_go_too(monkeypatch):
-    monkeypatch.setattr(graphs, "_check", lambda got, expected: None)
+    monkeypatch.setattr(tapes, "_check", lambda got, expected: None)
     trainer = task("cpu", cuda_graphs=False)
-    recorded = Graphs(trainer.choice._ways["batched"], lambda work: bool)  # which keeps nothing, as a graph keeps no Python objects
-    trainer.choice._ways = {"batched": recorded}
+    recorded = Tapes(lambda work: bool)  # which keeps nothing, as a graph keeps no Python objects
+    trainer.choice._ways = {"batched": Graphs(trainer.choice._ways["batched"], recorded)}
     state = trainer.init(np.arange(MEMBERS))
     for _ in range(3):
         trainer.fit(state, intervals(graphs.BLOCK))
@@ -172,7 +173,7 @@ def test_compiling_that_fails_is_told_as_such():
         raise CompilingFailed("no compiler here")
 
     trainer = task("cpu", "compiled")
-    trainer.choice._ways = {"compiled": Graphs(never, played("cpu", []))}
+    trainer.choice._ways = {"compiled": Graphs(never, Tapes(played("cpu", [])))}
     with pytest.raises(CompilingFailed, match="no compiler here"):
         trainer.fit(trainer.init(np.arange(MEMBERS)), intervals(16))
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 
 from lamarck.envs import Env, Episodes, begin, keys, step, uniform
 from lamarck.rl.agents import Leaves, forward
 from lamarck.rl.policies import Policy
+from lamarck.rl.stage import Stage
 
 __all__ = ["Experience", "advantages", "play", "returns"]
 
 _PATIENCE = 32
-"""Moves between two looks at whether all episodes are over; each look waits for the device."""
+"""Moves between two looks at whether all episodes are over, at most; each look waits for the device."""
 
 
 @final
@@ -104,7 +106,7 @@ def advantages(experience: Experience, discount: torch.Tensor, gae_lambda: torch
 
 
 @torch.no_grad()
-def returns(env: Env, policy: Policy, agents: Leaves, count: int, key: torch.Tensor) -> torch.Tensor:
+def returns(env: Env, policy: Policy, agents: Leaves, count: int, key: torch.Tensor, stage: Stage | None = None) -> torch.Tensor:
     """Plays new episodes to their end and returns what each earned, ``[n, count]``.
 
     Args:
@@ -113,17 +115,30 @@ def returns(env: Env, policy: Policy, agents: Leaves, count: int, key: torch.Ten
         agents: A stack of n agents.
         count: Episodes for each.
         key: ``int64[n]``, from which all chance comes.
+        stage: Where; always of the same environment, policy and count.
     """
-    dtype = next(iter(agents.values())).dtype
-    episodes = begin(env, uniform(keys(key, 0), count, env.state_size, dtype=dtype))
-    total, again = torch.zeros_like(episodes.state[..., 0]), torch.zeros_like(episodes.state)
-    alive = torch.ones_like(episodes.over)
-    for number in range(env.time_limit):
-        parameters, _ = forward(agents, env.observe(episodes.state))
-        action = policy.choose(parameters, uniform(keys(key, 1 + number), count, policy.draws, dtype=dtype))
-        move = step(env, episodes, action, again)
-        total += move.reward * alive
-        episodes, alive = move.after, alive & ~move.after.over
-        if number % _PATIENCE == _PATIENCE - 1 and not alive.any():
+    stage = stage or Stage(key.device.type, recorded=False)
+    begun = begin(env, uniform(keys(key, 0), count, env.state_size, dtype=next(iter(agents.values())).dtype))
+    state, steps, over, total, alive = stage.hold(
+        begun.state, begun.steps, begun.over, torch.zeros_like(begun.state[..., 0]), torch.ones_like(begun.over)
+    )
+    looks = -(-env.time_limit // _PATIENCE)
+    moves = -(-env.time_limit // looks)  # beyond the limit nobody is alive
+
+    def play_on(told: Mapping[str, Any]) -> None:
+        episodes, again = Episodes(state, steps, over), torch.zeros_like(state)
+        for number in range(moves):
+            parameters, _ = forward(told["agents"], env.observe(episodes.state))
+            noise = uniform(keys(told["key"], told["first"] + number), count, policy.draws, dtype=state.dtype)
+            move = step(env, episodes, policy.choose(parameters, noise), again)
+            total.add_(move.reward * alive)
+            episodes = move.after
+            alive.logical_and_(~episodes.over)
+        for held, now in zip((state, steps, over), (episodes.state, episodes.steps, episodes.over), strict=True):
+            held.copy_(now)
+
+    for first in torch.arange(1, 1 + looks * moves, moves, device=key.device).unbind():
+        stage(play_on, (state, steps, over, total, alive), {"agents": agents, "key": key, "first": first})
+        if not alive.any():
             break
-    return total
+    return total.clone()

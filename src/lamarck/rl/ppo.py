@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -20,6 +21,7 @@ from lamarck.rl.agents import Leaves, agents, packed, shapes, unpacked
 from lamarck.rl.experience import play, returns
 from lamarck.rl.learning import Learner
 from lamarck.rl.policies import Policy, policy_for
+from lamarck.rl.stage import Stage
 
 __all__ = ["HPARAMS", "PPO"]
 
@@ -32,11 +34,13 @@ _COMPLEMENTS = {"one_minus_discount": "discount", "one_minus_gae_lambda": "gae_l
 _BEGIN, _PLAY, _LEARN, _JUDGE = range(4)
 """Purposes of random numbers."""
 
+_RECORDED = 512
+"""Moves and steps of an update that is recorded, at most: each is about a hundred launches, and a recording of 50,000 takes memory and time."""
 _EPISODES = ("env_state", "env_steps", "env_over")
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PPO(VectorTask[Leaves]):
     """A population of agents, each in some copies of an environment. A step is one update: moves, then some epochs of learning from them.
 
@@ -114,6 +118,17 @@ class PPO(VectorTask[Leaves]):
         """Names and shapes of what one agent has learnt."""
         return shapes(self.env, tuple(self.hidden))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if not isinstance(value, Stage)}  # recordings stay in their process
+
+    @cached_property
+    def _training(self) -> Stage:
+        return Stage(self.device, recorded=self.moves + self.epochs * self.batches <= _RECORDED)
+
+    @cached_property
+    def _judging(self) -> Stage:
+        return Stage(self.device)
+
     def init(self, seeds: NDArray[np.int64]) -> Leaves:
         """Makes new agents, each from its own seed, at the beginning of their first episodes."""
         key = self._seeds(seeds)
@@ -126,16 +141,23 @@ class PPO(VectorTask[Leaves]):
         """Makes ``intervals.steps`` updates of every member, in place."""
         hparams, key = self._hparams(intervals.hparams, len(intervals)), self._seeds(intervals.seeds)
         learner = Learner(policy=self.policy, shapes=self.shapes, epochs=self.epochs, batches=self.batches)
-        episodes, leaves = Episodes(*(state[name] for name in _EPISODES)), unpacked(state["agent"], self.shapes)
-        for number in range(intervals.steps):
-            lived, episodes = play(self.env, self.policy, leaves, episodes, self.moves, keys(key, _PLAY, number))
-            learner.learn(state, lived, hparams, keys(key, _LEARN, number))
-        return state | _columns(episodes)
+        leaves = unpacked(state["agent"], self.shapes)
+
+        def update(told: Mapping[str, Any]) -> None:
+            begun = Episodes(*(state[name] for name in _EPISODES))
+            lived, episodes = play(self.env, self.policy, leaves, begun, self.moves, keys(told["key"], _PLAY, told["number"]))
+            learner.learn(state, lived, told["hparams"], keys(told["key"], _LEARN, told["number"]))
+            for name, column in _columns(episodes).items():
+                state[name].copy_(column)
+
+        for number in torch.arange(intervals.steps, device=self.device).unbind():
+            self._training(update, [*state.values()], {"hparams": hparams, "key": key, "number": number})
+        return state
 
     def evaluate(self, state: Leaves, intervals: Intervals) -> Scores:
         """Plays new episodes with the policies as they are, chance included."""
         leaves, key = unpacked(state["agent"], self.shapes), keys(self._seeds(intervals.seeds), _JUDGE)
-        got = returns(self.env, self.policy, leaves, self.episodes, key).double().cpu()
+        got = returns(self.env, self.policy, leaves, self.episodes, key, self._judging).double().cpu()
         return Scores(values=got.mean(1), samples=got)
 
     def gather(self, state: Leaves, rows: NDArray[np.int64]) -> Leaves:

@@ -60,7 +60,9 @@ class Choice:
             together = {name: Graphs(way) for name, way in together.items()}
         self._ways: Mapping[str, Way] = together | {"looped": ways.looped}
         self._how, self._device, self._compiled = how, device, ways
-        self._fused = False
+        self._fused = self._recorded
+        if self._recorded:
+            ways.fused = 1  # a recording launches many steps by one call, whatever they are
         self._seconds: dict[tuple[str, int], list[float]] = {}
         self._spent, self._left = 0.0, steps
         self._broken = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any, final
 
@@ -10,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamarck._errors import SettingsError
+from lamarck._errors import SettingsError, first_line
 from lamarck.engines.vectorised.torch.order import LONGEST, permuted
 from lamarck.envs.noise import keys
 
 __all__ = ["Sampled", "stretches"]
+
+logger = logging.getLogger("lamarck")
 
 _MOST, _LEAST = 256, 16
 """Steps that are planned together. A tile of members takes them all before the next one does, so they should be many."""
@@ -52,6 +55,7 @@ class Sampled:
         self.tensors, self.shared = tensors, shared
         self.size = min(size, len(tensors[0]))
         self._near = tensors[0].device.type == "cpu"
+        self._kernel = tensors[0].device.type == "cuda"
 
     def plans(self, start: NDArray[np.int64], seeds: NDArray[np.int64], steps: int) -> Iterator[tuple[int, int, dict[str, Any]]]:
         """Yields stretches of steps that follow each other: first, last but one, and what a `Plan` says of their data.
@@ -84,8 +88,18 @@ class Sampled:
     def _chosen(self, seeds: NDArray[np.int64], first: int, steps: int) -> Tensor:
         """The stretch that begins at a step of an endless row of permutations for each seed."""
         device, size = self.tensors[0].device, self.size
+        own = keys(torch.from_numpy(seeds), _ORDER).to(device)
+        if self._kernel:
+            try:
+                from lamarck.engines.vectorised.torch import order_gpu
+
+                return order_gpu.chosen(own, first, steps, size, len(self.tensors[0]))
+            except Exception as error:  # there is no Triton, or no C compiler that it needs
+                logger.info(
+                    "the order of samples is worked out operation by operation, because there is no kernel for it (%s)", first_line(error)
+                )
+                self._kernel = False
         chosen = torch.empty(steps, len(seeds), size, dtype=torch.int32, device=device)
-        own = keys(torch.from_numpy(seeds).to(device), _ORDER)
         for begin, end in stretches(steps, max(1, _AT_ONCE // (len(seeds) * size)) if self._near else steps):
             row = np.arange((first + begin) * size, (first + end) * size).reshape(-1, 1, size)
             epochs, places = np.divmod(row, len(self.tensors[0]))

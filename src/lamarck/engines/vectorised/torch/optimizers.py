@@ -184,9 +184,8 @@ class _Moments(Rule):
 
     def _moved(self, weight: Tensor, gradient: Tensor, slots: Mapping[str, Tensor], by: Columns) -> None:
         first = slots["exp_avg"].lerp_(gradient, by["first"])
-        second = slots["exp_avg_sq"].mul_(by["beta2"]).add_(gradient.square().mul_(by["second"]))
-        below = second.sqrt().add_(by["least"])
-        weight.sub_(below.reciprocal_().mul_(first).mul_(by["size"]))
+        second = slots["exp_avg_sq"].mul_(by["beta2"]).addcmul_(gradient * by["second"], gradient)
+        weight.addcdiv_(first * by["size"], second.sqrt().add_(by["least"]), value=-1)
 
 
 @final

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["LONGEST", "permuted"]
+__all__ = ["LONGEST", "bases", "permuted"]
 
 LONGEST = 1 << 30
 """The longest permutation: two digits of 15 bits, whose products stay within 32."""
@@ -34,14 +34,22 @@ def permuted(places: Tensor, keys: Tensor, length: int) -> Tensor:
         >>> sorted(permuted(torch.arange(5, dtype=torch.int32), torch.tensor(7, dtype=torch.int32), 5).tolist())
         [0, 1, 2, 3, 4]
     """
-    left = math.isqrt(length - 1) + 1
-    right = -(-length // left)
-    rounds = 6 if length >= 64 else 24  # small digits have few values to mix with
+    left, right, rounds = bases(length)
     led = _network(places, keys, left, right, rounds)
     while (beyond := led >= length).any():
         again = beyond.nonzero(as_tuple=True)
         led[again] = _network(led[again], keys.broadcast_to(led.shape)[again], left, right, rounds)
     return led
+
+
+def bases(length: int) -> tuple[int, int, int]:
+    """Returns the bases of the two digits, and how many rounds mix them, an even number.
+
+    Args:
+        length: As for `permuted`.
+    """
+    high = math.isqrt(length - 1) + 1
+    return high, -(-length // high), 6 if length >= 64 else 24  # small digits have few values to mix with
 
 
 def _network(x: Tensor, keys: Tensor, high: int, low: int, rounds: int) -> Tensor:

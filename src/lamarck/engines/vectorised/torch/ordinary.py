@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import final
 
@@ -21,6 +22,9 @@ class Ordinary:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self._tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+        if any(isinstance(part, nn.RNNBase) for part in module.modules()):
+            # Which cuDNN would have brought together: those of a member are rows of the stack, and have to stay.
+            warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
 
     def hold(self, tensors: Mapping[str, Tensor], attributes: Mapping[str, float]) -> nn.Module:
         """Puts a member's tensors in the place of the module's, so that training the module trains them in their own memory.

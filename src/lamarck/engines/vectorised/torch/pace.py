@@ -74,23 +74,31 @@ class Pace:
         elif not low > 0:
             raise SettingsError(f"{name}: got {low:g} to {high:g} as hyperparameters; it must be a number above 0")
 
-    def scalars(self, numbers: Mapping[str, Tensor], ages: Tensor) -> dict[str, Tensor]:
-        """Returns what differs from step to step.
+    def factors(self, ages: Tensor) -> Tensor | None:
+        """Returns what the schedule makes of the learning rate, ``float64[steps, n]``, or ``None`` if there is none.
 
         Args:
-            numbers: ``float64[n]`` each.
             ages: ``int64[steps, n]``; number of each step, from 1.
-
-        Returns:
-            ``float64[steps, n]`` each.
 
         Raises:
             SettingsError: If the schedule returns no finite number of at least 0.
         """
         if self.schedule is None:
-            return self.rule.scalars(numbers, ages.to(torch.float64))
+            return None
         known, which = torch.unique(ages, return_inverse=True)
-        lr = numbers["lr"] * torch.tensor([self._factor(age - 1) for age in known.tolist()], dtype=torch.float64)[which]
+        return torch.tensor([self._factor(age - 1) for age in known.tolist()], dtype=torch.float64)[which]
+
+    def scalars(self, numbers: Mapping[str, Tensor], ages: Tensor, factors: Tensor | None) -> dict[str, Tensor]:
+        """Returns what differs from step to step, ``float64[steps, n]`` each.
+
+        Args:
+            numbers: ``float64[n]`` each.
+            ages: As for `factors`.
+            factors: What that returned.
+        """
+        if factors is None:
+            return self.rule.scalars(numbers, ages.to(torch.float64))
+        lr = numbers["lr"] * factors
         return self.rule.scalars({**numbers, "lr": lr}, ages.to(torch.float64)) | {"lr": lr}
 
     def _factor(self, step: int) -> float:

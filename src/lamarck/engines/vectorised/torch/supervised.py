@@ -251,10 +251,7 @@ class Supervised(VectorTask[Members]):
         return {name: tensor.to(self.device) for name, tensor in part.items()}
 
     def _sent(self, columns: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-        """Columns of one shape on the device, by one copy: each waits for whatever a GPU has to do."""
-        if not columns:
-            return {}
-        return dict(zip(columns, torch.stack([*columns.values()]).to(self.device, dtype).unbind(), strict=True))
+        return _moved(columns, self.device, dtype)
 
     def _recognise(self, tensors: Mapping[str, Tensor], slots: Mapping[str, Any]) -> None:
         """Refuses what another module, or another optimizer, was saved as: a run that is gone on with has to be the same."""
@@ -283,10 +280,11 @@ class Supervised(VectorTask[Members]):
         columns = {name: _filled(intervals, name, own) for name, own in otherwise.items()}
         for name in intervals.hparams.keys() & columns.keys():
             self._pace.check(name, columns[name].min(), columns[name].max())
-        exact = {name: torch.from_numpy(column) for name, column in columns.items()}
+        where = self.device if self.device.type == "cuda" else torch.device("cpu")  # others may know no double precision
+        exact = _moved({name: torch.from_numpy(column) for name, column in columns.items()}, where, torch.float64)
         precise = torch.promote_types(dtype, torch.float32)  # of half precision, 0.999 is 1
         count = torch.from_numpy(intervals.start)
-        seeds = torch.from_numpy(intervals.seeds)
+        seeds = torch.from_numpy(intervals.seeds).to(where)
         common: dict[str, Any] = {
             "hparams": self._numbers(intervals, dtype),
             "attributes": self._attributes_of(intervals, dtype),
@@ -295,8 +293,11 @@ class Supervised(VectorTask[Members]):
         }
         for first, stop, data in self._data(intervals):
             ages = count + torch.arange(first + 1, stop + 1)[:, None]
+            factors = self._pace.factors(ages)
+            ages = ages.to(where)
+            scalars = self._pace.scalars(exact, ages, None if factors is None else factors.to(where))
             yield Plan(
-                scalars=self._sent(self._pace.scalars(exact, ages), precise),
+                scalars=self._sent(scalars, precise),
                 keys=keys(seeds, ages).to(self.device),
                 count=count + first,
                 steps=(ages - 1).to(self.device, dtype),
@@ -340,6 +341,13 @@ class Supervised(VectorTask[Members]):
     def _reached(self) -> list[str]:
         """The hyperparameters that arrive somewhere else than in the optimizer, whether or not the loss looks at them."""
         return [*self._attributes, *([_BATCH_SIZE] if isinstance(self._batches, Sampled) else [])]
+
+
+def _moved(columns: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Columns of one shape, by one copy: each waits for whatever a GPU has to do."""
+    if not columns:
+        return {}
+    return dict(zip(columns, torch.stack([*columns.values()]).to(device, dtype).unbind(), strict=True))
 
 
 def _dtype(members: Members) -> torch.dtype:
