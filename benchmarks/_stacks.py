@@ -35,6 +35,8 @@ INTERVAL = 100
 SECONDS = 10.0
 """What would take longer than about this is measured with fewer steps, at least `LEAST`."""
 LEAST = 20
+ALONE = {"cpu": {"plain": 16, "fused": 16}, "cuda": {"plain": 4, "fused": 4, "looped": 4}}[DEVICE]
+"""Ways that cost the same for each member, and with how many they are measured at most."""
 TURN = 0.5
 """Seconds of intervals that are measured together, at least about."""
 WAYS = ("batched", "compiled", "looped")
@@ -134,6 +136,7 @@ def _peak(work: Callable[[], object]) -> int:
 def _memory(network: str, members: int, way: str) -> dict[str, float]:
     """Bytes at the peak of a step, and what is to be expected: state of all members, and activations of those who train at once."""
     weights = sum(weight.nbytes for weight in NETWORKS[network].build().parameters())
+    others = torch.cuda.memory_allocated() if DEVICE == "cuda" else 0
     plain = loops(network, 1, fused=True, device=DEVICE)
     plain(2)
     activations = _peak(lambda: plain(1))  # the gradients are there from the step before
@@ -146,7 +149,7 @@ def _memory(network: str, members: int, way: str) -> dict[str, float]:
     process = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if DEVICE == "cuda":  # what recordings keep to themselves is not given out again
         trained.fit(state, intervals(members, INTERVAL))
-        peak = max(peak, torch.cuda.max_memory_allocated())
+        peak = max(peak, torch.cuda.max_memory_allocated() - others)
     return {"peak": peak, "state": 4 * weights * members, "activations": activations * at_once, "process": process}
 
 
@@ -206,7 +209,7 @@ def rates(workers: Workers, network: str, members: int, hows: Sequence[str], rou
     asked: dict[str, tuple[int, int, int, int, float]] = {}
     for how in hows:
         number = 1 if how == "plain" or members < 2 * CORES else CORES
-        share = min(members // number, 16) if how in ("plain", "fused") else members // number  # loops cost the same for each member
+        share = min(members // number, ALONE.get(how, members))
         begin = max(seconds for _, seconds, _ in workers(number, "make", network, share, how))
         each = max(seconds for _, seconds, _ in workers(number, "run", how, 8, 1)) / 8
         steps = max(LEAST, min(INTERVAL, int(SECONDS / each))) // 4 * 4

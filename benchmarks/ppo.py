@@ -33,7 +33,8 @@ from lamarck.rl import PPO, ActorCritic
 from lamarck.rl.agents import agents, forward
 from lamarck.types import Interval
 
-SIZES, COPIES, MOVES, EPOCHS, BATCHES = (1, 4, 16, 64, 256), 8, 64, 4, 4
+SIZES = (1, 4, 16, 64, 256, 1024) if DEVICE == "cuda" else (1, 4, 16, 64, 256)
+COPIES, MOVES, EPOCHS, BATCHES = 8, 64, 4, 4
 SHARES = (1, CORES) if CORES > 1 else (1,)
 """Over how many processes a population is spread."""
 WHERE = "GPU" if DEVICE == "cuda" else "core"

@@ -42,7 +42,6 @@ from lamarck.types import Interval
 
 LONG = 10_000
 """Steps of a run over which compiling is spread in the table."""
-TARGETS = {"small": (12.0, range(16, 257)), "middle": (3.5, range(16, 257))}
 
 
 def by_ray(python: Path, network: str, members: int, seconds: float) -> float:
@@ -147,6 +146,25 @@ def told_rates(network: str, parameters: int, found: Sequence[Mapping[str, Any]]
     return table([*header, "x best of (a), (b)", "of the roof", "compiling"], rows)
 
 
+def _where() -> str:
+    if DEVICE == "cuda":
+        return "everything on the GPU, in one process, so that (b) is (a) fused; loops are measured with four members, as each costs the same"
+    return f"on {CORES} processes of one thread each, except (a) and populations too small to split; (a) fused is a process's share of (b)"
+
+
+def _between() -> str:
+    return f", within and between {CORES} processes" if CORES > 1 else ""
+
+
+def _slower(found: Sequence[Mapping[str, Any]]) -> str:
+    """How much longer a step of 1,024 members takes than one of 16."""
+    steps = {line["members"]: {way: line["members"] / line["rates"][way]["rate"] for way in ("batched", "compiled")} for line in found}
+    if not {16, 1024} <= steps.keys():
+        return ""
+    ratios = " or ".join(f"{steps[1024][way] / steps[16][way]:.2f} ({way}, {steps[1024][way] * 1e6:.0f} us)" for way in steps[16])
+    return f"A step of 1,024 members takes {ratios} times as long as one of 16.\n\n"
+
+
 def told_memory(found: Mapping[str, Mapping[str, float]]) -> str:
     """The table of memory."""
     rows = []
@@ -180,24 +198,26 @@ def main() -> None:
     chosen = next((line["chosen"][0] for line in found if line["members"] == tuned), "batched")
     moved, trained = exploit(given.model, tuned, chosen)
     memory = {}
-    for way in ways:
+    for together in [ways] if DEVICE == "cuda" else [[way] for way in ways]:  # what a process of a CPU once had is not given back
         alone = Workers(1)
         try:
-            ((memory[way], *_),) = alone(1, "memory", given.model, tuned // CORES, way)
+            for way in together:
+                ((memory[way], *_),) = alone(1, "memory", given.model, tuned // CORES, way)
         finally:
             alone.end()
     flops, copied = found[0]["roof"]
     share, interval = statistics.median(moved), statistics.median(trained)
     text = (
         f"{network.title}, {parameters:,} parameters, AdamW, batches of {BATCH}. Members x steps per second, by the clock, in intervals of "
-        f"{INTERVAL} steps; on {DEVICE}, {CORES} processes of one thread each, except (a) and populations too small to split; (a) fused is a "
-        "process's share of (b). Chosen is what the engine takes by its own short measurement, except that a member alone is always looped. "
-        f"With {LONG:,} steps of each member, the time to compile is counted too. The roof is a matrix product ({flops / 1e9:.0f} GFLOP/s "
-        f"on all cores) / a copy ({copied / 1e9:.0f} GB/s); a step reads and writes weights, moments and gradients about nine times in all. "
+        f"{INTERVAL} steps; {_where()}. Chosen is what the engine takes by its own short measurement in a run of {LONG:,} steps, except that a "
+        "member alone is always looped; in the column of that many steps the time to compile is counted too. The roof is a matrix product in "
+        f"single precision ({flops / 1e9:.0f} GFLOP/s{' on all cores' if CORES > 1 else ''}) / a copy ({copied / 1e9:.0f} GB/s); a step reads and "
+        "writes weights, moments and gradients about nine times in all. "
         "Compiling: seconds before the first step, in each process, with an empty cache.\n\n"
         f"{told_rates(given.model, parameters, found, ways)}\n\n"
-        f"An exploit of a fifth of {tuned} members, within and between {CORES} processes: {share * 1e3:.1f} ms, {share / interval:.2%} of an "
-        f"interval of {INTERVAL} {chosen} steps ({interval:.2f} s).\n\n"
+        f"{_slower(found)}"
+        f"An exploit of a fifth of {tuned} members{_between()}: {share * 1e3:.2f} ms, {share / interval:.2%} of an "
+        f"interval of {INTERVAL} {chosen} steps ({interval:.3f} s).\n\n"
         f"Memory of one process with {tuned // CORES} members, in bytes that PyTorch has given out: at the peak of a step, as against weights, "
         "moments and gradients of all members, and what a plain loop of one keeps besides, times the members that train at once (all if "
         f"batched, a tile if compiled, one if looped).\n\n{told_memory(memory)}"

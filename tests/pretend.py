@@ -14,6 +14,8 @@ Operations that an operation of the CPU is made of on the inside count as one. I
 
 from __future__ import annotations
 
+import itertools
+import weakref
 from collections import Counter
 from contextlib import contextmanager
 
@@ -217,9 +219,19 @@ class _Graph:
     """In the place of `torch.cuda.CUDAGraph`."""
 
     recording = None
+    pools = itertools.count()
+    living = weakref.WeakKeyDictionary()
 
     def replay(self):
         self.recording.replay()
+
+    def pool(self):
+        return self.living[self]
+
+    def recorded_in(self, pool):
+        """As the allocator has it, which knows a pool as long as a graph lives that was recorded in it."""
+        assert pool is None or pool in self.living.values(), "use_count > 0 INTERNAL ASSERT FAILED"
+        self.living[self] = next(self.pools) if pool is None else pool
 
 
 def _opened(value):
@@ -246,7 +258,8 @@ def pretended(*, memory=1 << 33):
     pretend = Pretend()
 
     @contextmanager
-    def recorded(graph, **kwargs):
+    def recorded(graph, pool=None, **kwargs):
+        graph.recorded_in(pool)
         pretend.recording = graph.recording = _Recording()
         try:
             yield
@@ -270,7 +283,6 @@ def pretended(*, memory=1 << 33):
         "stream": _nothing,
         "device_of": _nothing,
         "device": _nothing,
-        "graph_pool_handle": lambda: (0, 0),
         "CUDAGraph": _Graph,
         "graph": recorded,
     }

@@ -9,6 +9,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ AGENTS = ["cartpole", "pendulum", "acrobot"]
 
 
 DEVICES = ["pretend", *(["real"] if torch.cuda.is_available() else [])]
+SAMPLES = 21
 SAME = {"pretend": 1e-5, "real": 1e-3}
 """How near numbers come to those of a CPU: a GPU sums in other orders."""
 
@@ -56,6 +58,7 @@ def test_the_pretend_device_refuses_and_notices_what_a_gpu_does(pretended):
 @pytest.mark.parametrize("name", [*LEARNERS, "looped", "measured", *AGENTS])
 def test_everything_becomes_the_same_on_a_device(found, device, name):
     assert found[name]["difference"] < SAME[device]
+    assert found[name]["of scores"] < (1e-5 if device == "pretend" or name in AGENTS else 1.5 / SAMPLES)  # of which one may be undecided
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -91,13 +94,14 @@ def test_recurrent_layers_are_batched_not_looped_over_in_a_gpus_own_kernels(pret
 
 
 def test_a_step_of_a_small_network_launches_few_kernels(pretended):
-    assert sum(pretended["kernels"]["small"].values()) <= 86
+    assert sum(pretended["kernels"]["small"].values()) <= 74
 
 
-def test_a_whole_run_on_a_device_is_the_run_on_a_cpu(found):
+def test_a_whole_run_on_a_device_is_the_run_on_a_cpu(found, device):
     near, far = found["runs"]["near"], found["runs"]["far"]
     assert near["copies"]
-    assert near == far
+    assert near["copies"] == far["copies"]
+    np.testing.assert_allclose(near["values"], far["values"], rtol=0, atol=1e-6 if device == "pretend" else 1.5 / SAMPLES)
     assert far["winner"]
 
 

@@ -45,6 +45,10 @@ def _without_onednn() -> Iterator[None]:
         torch.backends.mkldnn.enabled = before
 
 
+def _nothing() -> None:
+    pass
+
+
 class _Judged(nn.Module):
     """The module inside what is computed from it, so that its tensors can be replaced by `functional_call`."""
 
@@ -52,7 +56,10 @@ class _Judged(nn.Module):
         super().__init__()
         self.model = model
         self._kept = tuple(kept)
-        self.recurrent = any(isinstance(part, nn.RNNBase) for part in model.modules())
+        recurrent = [part for part in model.modules() if isinstance(part, nn.RNNBase)]
+        self.recurrent = bool(recurrent)
+        for part in recurrent:  # its weights are replaced by rows of a stack, which cuDNN must not bring together in one place
+            part.flatten_parameters = _nothing  # type: ignore[method-assign]
 
     @property
     def in_parts(self) -> bool:

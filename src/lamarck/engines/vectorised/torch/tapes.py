@@ -118,7 +118,7 @@ class Recorder:
     """Records what functions launch on the current CUDA device. What they need besides, all recordings take from the same memory in turn."""
 
     def __init__(self) -> None:
-        self._pool: Any = None
+        self._graphs: weakref.WeakSet[torch.cuda.CUDAGraph] = weakref.WeakSet()
 
     def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
         """Returns what launches again what a function launches.
@@ -132,12 +132,12 @@ class Recorder:
             for _ in range(_WARM_UPS):
                 work()
         torch.cuda.current_stream().wait_stream(aside)
-        if self._pool is None:
-            self._pool = torch.cuda.graph_pool_handle()
+        other = next(iter(self._graphs), None)  # memory that nobody records in any more is gone for good
         graph = torch.cuda.CUDAGraph()
         # Other threads may go on, e.g. the one that pins the next batches of a loader.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=None if other is None else other.pool(), capture_error_mode="thread_local"):
             work()
+        self._graphs.add(graph)
         return graph.replay
 
 
