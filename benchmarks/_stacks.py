@@ -90,7 +90,7 @@ def _chosen(network: str, members: int, steps: int) -> str:
     trained = task(network, "auto")
     trained.expect(steps)
     state = trained.init(np.arange(members))
-    trained.fit(state, intervals(members, 60))  # it tries each way for a few steps
+    trained.fit(state, intervals(members, 60 if DEVICE == "cpu" else 160))  # it tries each way for a few steps, of recordings for three
     return trained.choice.fastest(members) or "looped"  # a member alone is never batched, so that it becomes the same to the last bit
 
 
