@@ -12,10 +12,10 @@ from functools import partial
 import pytest
 from hypothesis import HealthCheck, settings
 
-collect_ignore = [
-    f"tests/{name}.py" for name in ("pretend", "real", "library_line", "device_side")
-]  # for a process of their own: they change what PyTorch takes for a device
+# For a process of their own: they change what PyTorch takes for a device.
+collect_ignore = [f"tests/{name}.py" for name in ("pretend", "real", "library_line", "device_side")]
 os.environ.setdefault("KERAS_BACKEND", "torch")  # its own default is one that nothing else here needs
+os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", WANDB_ERROR_REPORTING="false")  # both tell their makers of what is done with them
 
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # whoever starts the tests by nohup, or beside a shell, has some of them ignored
     if signal.getsignal(number) is signal.SIG_IGN:

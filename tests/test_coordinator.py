@@ -8,6 +8,7 @@ import pytest
 
 from lamarck import codec, exploit, explore
 from lamarck._errors import CheckpointError, CodecError, JournalConflict, JournalError, StaleReport, StrategyError
+from lamarck.audience import Audience
 from lamarck.checkpoints import FolderCheckpoints, MemoryCheckpoints
 from lamarck.coordinator import Coordinator, events_of
 from lamarck.journal import MemoryJournal
@@ -226,7 +227,7 @@ def test_an_observer_that_fails_is_told_of_once_also_if_it_has_no_hash(caplog):
 
     failing = Failing()
     coordinator = start()
-    coordinator._observers = (failing,)
+    coordinator.audience = Audience((failing,))
     assert coordinator.exchange("a", report(coordinator, coordinator.exchange("a", None))).key == (1, 0)
     assert failing.heard == 2
     assert caplog.text.count("an observer failed; the run goes on") == 1
@@ -235,7 +236,7 @@ def test_an_observer_that_fails_is_told_of_once_also_if_it_has_no_hash(caplog):
 def test_a_batch_that_cannot_be_journalled_has_not_happened_and_is_told_to_nobody():
     journal, said, heard = Watched(), [], []
     coordinator = start(journal)
-    coordinator._observers = (lambda event, population: heard.append(event),)
+    coordinator.audience = Audience((lambda event, population: heard.append(event),))
     first = coordinator.exchange("a", None)
     before = coordinator.population
     heard.clear()

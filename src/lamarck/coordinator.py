@@ -6,7 +6,6 @@ it ends; what raised never happened.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,22 +15,15 @@ from typing import Any, final
 from lamarck import codec
 from lamarck._checks import one_line
 from lamarck._errors import JournalError, PopulationLost, StaleReport
+from lamarck.audience import Audience, Observer
 from lamarck.checkpoints import Checkpoints
 from lamarck.follow import Machine, machine_of
 from lamarck.history import History
 from lamarck.journal import Journal
 from lamarck.population import Population, apply, replay, risen
-from lamarck.types import Assigned, Ended, Event, Failed, Failure, Interval, Report, Reported, Retired, Started
+from lamarck.types import Assigned, Event, Failure, Interval, Report, Reported, Started
 
 __all__ = ["Coordinator", "Observer", "events_of"]
-
-Observer = Callable[[Event, Population], None]
-"""Is told each event after it is safe, with the state after it. What it raises is logged and goes no further."""
-
-logger = logging.getLogger("lamarck")
-
-_ORDINARY = (Started, Assigned, Reported, Ended)
-"""Events that are no warning."""
 
 _KEY = re.compile(r"(\d+)-(\d+)", re.ASCII)
 """How the names of checkpoints begin: member and generation."""
@@ -88,8 +80,7 @@ class Coordinator:
         self.population = population
         self._sequence = sequence
         self._memory: list[Event] = []
-        self._observers = tuple(observers)
-        self._broken: list[Observer] = []
+        self.audience = Audience(observers)
         self._batch: _Batch | None = None
         self._held: dict[int, Hashable] = {}
         self._own: dict[Hashable, int] = {}
@@ -122,7 +113,7 @@ class Coordinator:
         entries = [(event, population, coordinator._written(event)) for event in events]
         coordinator._append(entries)
         checkpoints.sweep(population.live())  # not before: who is refused because the run is there must not touch its weights
-        coordinator._notify(entries)
+        coordinator.audience.tell([(event, population) for event, population, _ in entries])
         return coordinator
 
     @classmethod
@@ -150,6 +141,7 @@ class Coordinator:
             raise JournalError(f"no run {run!r} in this journal; it has {', '.join(map(repr, journal.runs())) or 'none'}")
         coordinator = cls(machine_of(started, **changes), journal, run, checkpoints, risen(population), sequence, observers)
         checkpoints.sweep(population.live() | (set() if coordinator.over else _coming(checkpoints, population)))
+        coordinator.audience.recall(coordinator.history)
         return coordinator
 
     @property
@@ -309,7 +301,7 @@ class Coordinator:
         except BaseException:
             self.population, self._held, self._own = batch.before
             raise
-        self._notify(batch.entries)
+        self.audience.tell([(event, population) for event, population, _ in batch.entries])
         for answer in batch.answers:
             answer()
         self._sweep(batch.entries)
@@ -342,20 +334,6 @@ class Coordinator:
                 self._deleting = self._sweeper.submit(self.checkpoints.sweep, live, self._known - live)
             self._known &= live
 
-    def _notify(self, entries: Sequence[_Entry]) -> None:
-        quiet = not logger.isEnabledFor(logging.INFO)
-        for event, _, _ in entries:
-            if not (quiet and isinstance(event, _ORDINARY)):
-                log(event)
-        for observer in self._observers:
-            try:
-                for event, population, _ in entries:
-                    observer(event, population)
-            except Exception:
-                if not any(observer is broken for broken in self._broken):
-                    self._broken.append(observer)
-                    logger.exception("an observer failed; the run goes on, and this is said only once: %r", observer)
-
 
 def _coming(checkpoints: Checkpoints, population: Population) -> set[str]:
     """Names that may still be reported, should another process be writing this run: those of intervals that nobody has reported yet."""
@@ -366,30 +344,3 @@ def _coming(checkpoints: Checkpoints, population: Population) -> set[str]:
             if member < len(population) and generation >= population.generations[member]:
                 coming.add(name)
     return coming
-
-
-def log(event: Event) -> None:
-    """Writes one line about an event."""
-    match event:
-        case Started():
-            settings = event.settings
-            logger.info(
-                "started: population of %d, %d generations of %d steps", settings.population_size, settings.generations, settings.interval
-            )
-        case Assigned():
-            it = event.interval
-            logger.info("member %d, generation %d: %s; %s", it.member, it.generation, it.info.get("reason", ""), dict(it.hparams))
-        case Reported():
-            report = event.report
-            logger.info("member %d, generation %d: value %g at step %d", report.member, report.generation, report.value, report.step)
-        case Failed():
-            failure = event.failure
-            level = logging.INFO if failure.kind == "error" else logging.WARNING  # the first error has been shown by whoever met it
-            where, said = (failure.member, failure.generation, failure.kind), one_line(failure.message)
-            logger.log(level, "member %d, generation %d failed (%s): %s", *where, said)
-        case Retired():
-            logger.warning("member %d retired: %s", event.member, one_line(event.reason))
-        case Ended():
-            logger.info("ended: %s", event.reason)
-        case _:
-            logger.warning("checkpoint %s of member %d is damaged and will not be used", one_line(event.checkpoint), event.member)

@@ -309,6 +309,7 @@ def _train(engine: Engine, train: Train, coordinator: Coordinator, journal: obje
     finally:
         coordinator.rest()
         coordinator.checkpoints.settle(coordinator.population.live())
+        coordinator.audience.close()
     return coordinator.history()
 
 

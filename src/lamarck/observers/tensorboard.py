@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, final
 
 from lamarck._errors import SettingsError, require
+from lamarck.observers.scalars import scalars
 from lamarck.population import Population, Record
-from lamarck.types import Ended, Event, HParams, Reported, Started
+from lamarck.types import Ended, Event, Reported, Started
 
 __all__ = ["TensorBoardObserver"]
 
@@ -24,8 +25,9 @@ class TensorBoardObserver:
     """Writes values, hyperparameters and metrics for TensorBoard; look at them with ``tensorboard --logdir FOLDER``.
 
     Each member is a run of its own, ``member-003``, with the scalars ``value``, ``hparams/<name>`` and ``metrics/<name>`` at the step that it
-    reported, so that TensorBoard draws the members over each other. Hyperparameters that are no numbers have no curve. When the run is over,
-    the hyperparameters that each member ended with, and its last value, go to the HPARAMS tab.
+    reported, so that TensorBoard draws the members over each other; where it went on from another member's weights, ``copied_from`` is that
+    member's number. Hyperparameters that are no numbers have no curve. When the run is over, the hyperparameters that each member ended with,
+    and its last value, go to the HPARAMS tab.
 
     A new run removes what a former one has written to the folder by this observer, and nothing else. A resumed run goes on. For each report a
     file is opened, added to and closed again: a thousand members need no thousand open files, and no thread is started.
@@ -71,9 +73,8 @@ class TensorBoardObserver:
             case Reported():
                 record = population.members[event.report.member].last
                 assert record is not None
-                scalars = {"value": record.value} | _numbers("hparams", record.hparams) | _numbers("metrics", event.report.metrics)
                 message = self._event(wall_time=time.time(), step=record.step)
-                for tag, number in scalars.items():
+                for tag, number in scalars(record, event.report.metrics).items():
                     message.summary.value.add(tag=tag, simple_value=number)
                 self._write(_run(record.member), message)
             case Ended():
@@ -118,8 +119,3 @@ def _new_name() -> str:
 
 def _run(member: int) -> str:
     return f"member-{member:03d}"
-
-
-def _numbers(group: str, values: HParams) -> dict[str, float]:
-    """Scalars: those of the values that are numbers."""
-    return {f"{group}/{name}": float(value) for name, value in values.items() if isinstance(value, bool | int | float)}
