@@ -69,3 +69,87 @@ def hugging_face(worker, *, killed=False):
 
 def hugging_face_killed(worker):
     hugging_face(worker, killed=True)
+
+
+# ---- Lightning -------------------------------------------------------------------------------------------------------------------------------
+
+
+def lightning_module(schedule="step", package="lightning", **hparams):
+    """A module that writes down which batches it sees, and when its epochs begin."""
+    import importlib
+
+    import torch
+    from torch.optim import lr_scheduler
+
+    class Net(importlib.import_module(package).LightningModule):
+        def __init__(self, lr=0.1, beta1=0.9, decay=0.0):
+            super().__init__()
+            self.save_hyperparameters()
+            torch.manual_seed(0)
+            self.net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+            self.decay = decay
+            self.seen, self.epochs = [], []
+
+        def training_step(self, batch, index):
+            x, y = batch
+            self.seen.append((self.current_epoch, index, self.global_step, x[:, 0].tolist()))
+            return ((self.net(x) - y) ** 2).mean() + self.decay * sum(p.square().sum() for p in self.parameters())
+
+        def on_train_epoch_start(self):
+            self.epochs.append(self.current_epoch)
+
+        def validation_step(self, batch, index):
+            x, y = batch
+            self.log("loss", ((self.net(x) - y) ** 2).mean())
+
+        def configure_optimizers(self):
+            optimizer = torch.optim.Adam(self.parameters(), lr=self.hparams.lr, betas=(self.hparams.beta1, 0.999))
+            if schedule == "step":  # of epochs
+                return [optimizer], [lr_scheduler.StepLR(optimizer, 1, 0.5)]
+            if schedule == "cycle":
+                rates = lr_scheduler.OneCycleLR(optimizer, self.hparams.lr, total_steps=40)
+            elif schedule == "sequence":
+                parts = [lr_scheduler.LinearLR(optimizer, total_iters=5), lr_scheduler.CosineAnnealingLR(optimizer, 35)]
+                rates = lr_scheduler.SequentialLR(optimizer, parts, [5])
+            else:
+                rates = lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
+            return [optimizer], [{"scheduler": rates, "interval": "step"}]
+
+    return Net(**hparams)
+
+
+def lightning_loader(dice=True):  # None: nothing is shuffled
+    """26 examples in 7 batches."""
+    import torch
+
+    x = torch.randn(26, 3, generator=torch.Generator().manual_seed(0))
+    data = torch.utils.data.TensorDataset(x, x.sum(1, keepdim=True).sin())
+    return torch.utils.data.DataLoader(
+        data, batch_size=4, shuffle=dice is not None, generator=torch.Generator().manual_seed(3) if dice else None
+    )
+
+
+def lightning_trainer(package="lightning", **given):
+    import importlib
+
+    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False, "logger": False, "accelerator": "cpu"}
+    return importlib.import_module(package).Trainer(**quiet | (given or {"max_steps": 20}))
+
+
+def lightning(worker, *, killed=False):
+    from lamarck.integrations.lightning import TunedModule
+
+    trainer, module, data = lightning_trainer(max_epochs=-1), lightning_module("lambda"), lightning_loader()
+    judged = lightning_loader(dice=None)
+    tuned = TunedModule(trainer, module, data)
+    worker.track(module=tuned)
+
+    def train(interval):
+        tuned.train(interval.steps, **interval.hparams)
+        return trainer.validate(module, judged, verbose=False)[0]["loss"]
+
+    in_(worker, train, killed)
+
+
+def lightning_killed(worker):
+    lightning(worker, killed=True)
