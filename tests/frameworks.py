@@ -153,3 +153,67 @@ def lightning(worker, *, killed=False):
 
 def lightning_killed(worker):
     lightning(worker, killed=True)
+
+
+# ---- Stable-Baselines3 -----------------------------------------------------------------------------------------------------------------------
+
+
+def still_life(continuous=False):
+    """An environment whose episodes last one step and which has no state: it makes no difference that it begins anew."""
+    import gymnasium
+    import numpy as np
+
+    class StillLife(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+        action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,)) if continuous else gymnasium.spaces.Discrete(3)
+
+        def reset(self, *, seed=None, options=None):
+            return np.array([0.5, -0.5], dtype=np.float32), {}
+
+        def step(self, action):
+            return (
+                np.array([0.5, -0.5], dtype=np.float32),
+                -(float(action[0] - 0.3) ** 2) if continuous else float(action == 1),
+                True,
+                False,
+                {},
+            )
+
+    return StillLife()
+
+
+def agent(kind="PPO", **given):
+    import stable_baselines3
+
+    continuous = kind in ("SAC", "TD3", "DDPG")
+    on_policy = (
+        {"n_steps": 8, "batch_size": 8} if kind == "PPO" else {"n_steps": 8} if kind == "A2C" else {"learning_starts": 8, "batch_size": 8}
+    )
+    env = given.pop("env", None) or still_life(continuous)
+    return getattr(stable_baselines3, kind)("MlpPolicy", env, seed=0, device="cpu", policy_kwargs={"net_arch": [4]}, **on_policy | given)
+
+
+def at_step(step):
+    """What a member draws by chance depends on the step alone."""
+    from lamarck.training import seed_everything
+
+    seed_everything(1000 + step)
+
+
+def stable_baselines3(worker, *, killed=False):
+    from lamarck.integrations.stable_baselines3 import TunedAgent
+
+    model = agent()
+    tuned = TunedAgent(model, total_timesteps=64)
+    worker.track(agent=tuned)
+
+    def train(interval):
+        at_step(interval.start)
+        tuned.train(interval.steps, **interval.hparams)
+        return sum(float(parameter.abs().sum()) for parameter in model.policy.parameters())
+
+    in_(worker, train, killed)
+
+
+def stable_baselines3_killed(worker):
+    stable_baselines3(worker, killed=True)
