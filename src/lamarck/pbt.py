@@ -252,7 +252,9 @@ class PBT:
         try:
             weights, hparams = population.record(source.weights), population.record(source.hparams).hparams
         except (IndexError, TypeError, ValueError):
-            raise StrategyError(f"{strategy.name!r} answered {source!r} for member {member}; it must name reports of its cohort") from None
+            raise StrategyError(
+                f"{strategy.name!r} answered {source!r} for member {member}; it must name reports of its cohort or elites"
+            ) from None
         if not weights.sound:
             raise StrategyError(
                 f"{strategy.name!r} made member {member} copy report {source.weights}, whose weights nobody can go on from "

@@ -21,7 +21,8 @@ from lamarck._errors import ReportError
 from lamarck._quick import quick
 from lamarck._vector import Tail, Vector
 from lamarck.cohort import Cohort
-from lamarck.record import TRAIL, Record, fitness_of
+from lamarck.elites import Elites
+from lamarck.record import TRAIL, Record, fitness_of, kept
 from lamarck.types import Assigned, Damaged, Ended, Event, Failed, HParams, Interval, Key, Report, Reported, Retired, Settings, Started
 
 __all__ = ["RECENT", "TRAIL", "Member", "Population", "Record", "apply", "fitness_of", "reached", "replay"]
@@ -77,6 +78,7 @@ class Population:
             the largest integer.
         standing: Members whose interval was handed out and not yet reported.
         reports: The newest records, whoever's, in the order of acknowledgement; see `recent`.
+        archive: The best sound records, whoever's and however old; see `elites`.
         best: The best finite record so far; the earlier one if two are equal.
         fallen: Members that have retired since the newest report.
         ended: Why the run is over, or ``None``.
@@ -87,6 +89,7 @@ class Population:
     initial: tuple[HParams, ...]
     generations: NDArray[np.int64] = field(compare=False)
     reports: Tail[Record]
+    archive: Elites
     standing: frozenset[int] = frozenset()
     best: Record | None = None
     fallen: frozenset[int] = frozenset()
@@ -116,6 +119,9 @@ class Population:
         for record in reversed(self.members[member].records):
             if record.generation == generation:
                 return record
+        for record in self.archive.records:
+            if record.key == key:
+                return record
         raise ReportError(f"no record of member {member}, generation {generation}, is kept")
 
     def cohort(self, member: int) -> Cohort:
@@ -124,12 +130,16 @@ class Population:
         With ``compare="age"`` these are, of each member, the newest report that is not older than the member's own last one; with ``"latest"``
         simply the newest. Reports of retired members do not count.
         """
-        age = int(self.generations[member]) - 1 if self.settings.compare == "age" else None
+        age = self._age(member)
         cohort, since = self._cohorts.get(age) or (self._count(age), None)
         if since is not None:
             cohort = cohort.updated(reversed([*_each(since)]))
         self._cohorts[age] = (cohort, None)
         return cohort
+
+    def _age(self, member: int) -> int | None:
+        """Generation up to which the reports of others count for a member; ``None`` for all."""
+        return int(self.generations[member]) - 1 if self.settings.compare == "age" else None
 
     def _count(self, age: int | None) -> Cohort:
         found = [_comparable(member, age) for member in self.members]
@@ -151,14 +161,28 @@ class Population:
             member: Who asks.
             count: How many at most, from 1 to `RECENT`.
         """
-        age = int(self.generations[member]) - 1 if self.settings.compare == "age" else _RETIRED
-        known = (record for record in self.reports if record.generation <= age)
+        age = self._age(member)
+        known = (record for record in self.reports if age is None or record.generation <= age)
         return sorted(known, key=lambda record: (record.generation, record.member))[-count:]
+
+    def elites(self, member: int) -> tuple[Record, ...]:
+        """Returns the best reports that a member may go back to, best first: whoever's, however old, and with weights that are kept.
+
+        There are as many as the strategies that the run began with have asked for, by a setting called ``elites``, and 1 otherwise: fewer while
+        fewer sound reports are in, or where one turned out to be damaged. Like `cohort` it looks at no report that is older than the member's
+        own last one, unless ``compare="latest"``. Reports of members that have retired since are among them.
+
+        Args:
+            member: Who asks.
+        """
+        age = self._age(member)
+        return self.archive.known(_RETIRED if age is None else age)
 
     def live(self) -> frozenset[str]:
         """Returns the checkpoints that a decision, standing or possible, may name: all others can be deleted."""
         names = {record.checkpoint for member in self.members for record in member.records}
         names |= {member.interval.restore for member in self.members if member.interval}
+        names |= {record.checkpoint for record in self.archive.records}
         if self.best is not None:
             names.add(self.best.checkpoint)
         return frozenset(name for name in names if name is not None)
@@ -244,6 +268,7 @@ def apply(population: Population | None, event: Event) -> Population:
             generations=np.zeros(size, dtype=np.int64),
             # What is `recent` must not depend on the order in which two generations' reports came.
             reports=Tail(RECENT + 2 * size),
+            archive=Elites.wanted(event.strategies),
         )
     if population is None:
         raise ReportError(f"a journal must begin with a 'Started' event; this one begins with {type(event).__name__!r}")
@@ -274,6 +299,7 @@ def _with(
     generations: NDArray[np.int64] | None = None,
     standing: frozenset[int] | None = None,
     best: Record | None = None,
+    archive: Elites | None = None,
     fallen: frozenset[int] | None = None,
     reports: Tail[Record] | None = None,
     cohorts: dict[int | None, tuple[Cohort, _Since]] | None = None,
@@ -286,6 +312,7 @@ def _with(
         reports=population.reports if reports is None else reports,
         standing=population.standing if standing is None else standing,
         best=population.best if best is None else best,
+        archive=population.archive if archive is None else archive,
         fallen=population.fallen if fallen is None else fallen,
         ended=population.ended,
         _cohorts=population._cohorts if cohorts is None else cohorts,
@@ -328,9 +355,10 @@ def _reported(population: Population, report: Report) -> Population:
         if age is None or age >= floor - 1
     }
     best = record if record.finite and (population.best is None or record.fitness > population.best.fitness) else None
+    by_age = settings.compare == "age"
     after = Member(
         id=member.id,
-        records=_kept((*member.records, record), floor - 1 if settings.compare == "age" else report.generation, settings.durable_every or 1),
+        records=kept((*member.records, record), floor - 1 if by_age else report.generation, settings.durable_every or 1),
         copied_at=member.copied_at,
     )
     return _with(
@@ -339,30 +367,11 @@ def _reported(population: Population, report: Report) -> Population:
         generations=generations,
         standing=population.standing - {member.id},
         best=best,
+        archive=population.archive.added(record, floor - 1 if by_age else _RETIRED),
         fallen=frozenset(),
         reports=population.reports.added(record),
         cohorts=cohorts,
     )
-
-
-def _kept(records: tuple[Record, ...], age: int, durable_every: int) -> tuple[Record, ...]:
-    """Drops what no decision can name any more.
-
-    The slowest member decides at ``age``: it looks at the newest record up to there, everybody else at newer ones. One sound record before
-    those stays as well, to fall back on when the newest turns out to be damaged: one whose checkpoint was flushed to the disk, so that a power
-    cut cannot have damaged it, too.
-    """
-    newest = len(records) - 1
-    while newest > 0 and records[newest].generation > age:
-        newest -= 1
-    spare: tuple[Record, ...] = ()
-    for i in range(newest - 1, -1, -1):
-        if records[i].sound:
-            spare = spare or (records[i],)
-            if (records[i].generation + 1) % durable_every == 0:
-                spare = (records[i],)
-                break
-    return (*spare, *records[newest:])
 
 
 def _damaged(population: Population, event: Damaged) -> Population:
@@ -378,5 +387,6 @@ def _damaged(population: Population, event: Damaged) -> Population:
         members=Vector(map(without, population.members)),
         standing=population.standing - {event.member},
         best=None if population.best is None else cleaned(population.best),
+        archive=population.archive.without(event.checkpoint),
         _cohorts={},
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from lamarck._quick import quick
 from lamarck.types import HParams, Interval, Key, Report, Settings
 
-__all__ = ["TRAIL", "Record", "fitness_of"]
+__all__ = ["TRAIL", "Record", "fitness_of", "kept"]
 
 TRAIL = 64
 """Past fitnesses that a record carries along its lineage: the most that a test over the last k values can look at."""
@@ -103,3 +103,23 @@ def fitness_of(value: float, settings: Settings) -> float:
     if not math.isfinite(value):
         return -math.inf
     return value if settings.mode == "max" else -value
+
+
+def kept(records: tuple[Record, ...], age: int, durable_every: int) -> tuple[Record, ...]:
+    """Returns a member's records without those that no decision can name any more.
+
+    The slowest member decides at ``age``: it looks at the newest record up to there, everybody else at newer ones. One sound record before
+    those stays as well, to fall back on when the newest turns out to be damaged: one whose checkpoint was flushed to the disk, so that a power
+    cut cannot have damaged it, too.
+    """
+    newest = len(records) - 1
+    while newest > 0 and records[newest].generation > age:
+        newest -= 1
+    spare: tuple[Record, ...] = ()
+    for i in range(newest - 1, -1, -1):
+        if records[i].sound:
+            spare = spare or (records[i],)
+            if (records[i].generation + 1) % durable_every == 0:
+                spare = (records[i],)
+                break
+    return (*spare, *records[newest:])

@@ -28,6 +28,9 @@ from lamarck.types import (
 
 __all__ = ["generated", "mirrored", "population", "state"]
 
+_ELITES = 3
+"""Of the best reports, how many can be gone back to."""
+
 
 def population(
     values: Sequence[Sequence[float]],
@@ -39,6 +42,7 @@ def population(
     unsaved: Collection[Key] = (),
     samples: Mapping[Key, Sequence[float]] | None = None,
     parents: Mapping[Key, Key] | None = None,
+    elites: int = 1,
 ) -> Population:
     """Returns the population in which the members have reported given values.
 
@@ -51,6 +55,7 @@ def population(
         unsaved: Keys (member, generation) of reports without a checkpoint.
         samples: Single evaluations of a report, by its key.
         parents: Report that an interval began from, by the interval's key; by default the member's own of the generation before.
+        elites: How many of the best reports are kept to go back to.
 
     Example:
         >>> two = population([[0.1, 0.3], [0.2]])
@@ -59,7 +64,7 @@ def population(
     """
     settings = Settings(population_size=len(values), interval=1, generations=1000, mode=mode, compare=compare, seed=seed)
     initial = tuple(hparams) or ({},) * len(values)
-    events: list[Event] = [Started(settings=settings, space={}, strategies={}, initial=initial)]
+    events: list[Event] = [Started(settings=settings, space={}, strategies={"exploit": {"elites": elites}}, initial=initial)]
     for generation in range(max(map(len, values))):
         for member in (i for i, reported in enumerate(values) if generation < len(reported)):
             key = (member, generation)
@@ -110,7 +115,8 @@ def generated(count: int, *, seed: int = 0) -> tuple[tuple[Event, ...], ...]:
     """Returns journals of small runs in every condition that a run can be in.
 
     Between them they have one member to nine, both modes and both ways to compare, synchronous and wildly asynchronous histories, exact ties,
-    values that are not finite, reports without a checkpoint or with samples, copies, damaged checkpoints and retired members.
+    values that are not finite, reports without a checkpoint or with samples, copies, returns to one of the best three reports there were,
+    damaged checkpoints and retired members.
 
     Args:
         count: How many.
@@ -133,7 +139,7 @@ def _journal(rng: np.random.Generator) -> Iterator[Event]:
     # Whether values come from few levels, so that ties are common; and how often something goes wrong.
     tied, trouble = rng.random() < 0.5, (0.0, 0.1, 0.5)[rng.integers(3)]
     hparams = tuple({"lr": 0.1 * (i + 1)} for i in range(size))
-    started = Started(settings=settings, space={}, strategies={}, initial=hparams)
+    started = Started(settings=settings, space={}, strategies={"exploit": {"elites": _ELITES}}, initial=hparams)
     yield started
     now = apply(None, started)
     for _ in range(int(rng.integers(0, 5 * size))):
@@ -152,9 +158,9 @@ def _turn(now: Population, rng: np.random.Generator, lead: int, tied: bool, trou
         return (Retired(member=member.id, reason="failed for good"),)
     cohort, last = now.cohort(member.id), member.last
     parent = last.key if last is not None and last.sound else None
-    donors = np.flatnonzero(cohort.donor)
-    if donors.size and rng.random() < 0.2:
-        parent = cohort.key(int(donors[rng.integers(donors.size)]))
+    donors = [*map(cohort.key, np.flatnonzero(cohort.donor).tolist()), *(elite.key for elite in now.elites(member.id))]
+    if donors and rng.random() < 0.2:
+        parent = donors[rng.integers(len(donors))]
     if parent is not None and rng.random() < trouble / 10:
         return (Damaged(member=member.id, checkpoint=str(now.record(parent).checkpoint)),)
     key = (member.id, int(now.generations[member.id]))

@@ -48,6 +48,13 @@ PAPERS: Mapping[str, str] = {
   pages   = {28--35},
   year    = {1947}
 }""",
+    "zhang2021": """@inproceedings{zhang2021,
+  title     = {On the Importance of Hyperparameter Optimization for Model-based Reinforcement Learning},
+  author    = {Zhang, Baohe and Rajan, Raghu and Pineda, Luis and Lambert, Nathan and Biedenkapp, Andr{\\'e} and Chua, Kurtland and Hutter, Frank and Calandra, Roberto},
+  booktitle = {International Conference on Artificial Intelligence and Statistics},
+  year      = {2021},
+  note      = {arXiv:2102.13651}
+}""",  # noqa: E501 - one line for each field
 }
 """BibTeX entries by key."""
 
@@ -55,6 +62,7 @@ METHOD = "jaderberg2017"
 """The method itself, which every run uses."""
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
+    "backtracking": ("zhang2021",),
     "margin": ("petrenko2023",),
     "multi_frequency": ("doulazmi2025",),
     "pb2": ("parkerholder2020",),

@@ -10,6 +10,7 @@ A member that copies another costs a gather on the device. A checkpoint is a who
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -46,8 +47,8 @@ class Vectorised:
     Args:
         checkpoint_every: Save the stacks every so many generations. Reports are acknowledged together with the checkpoint that holds their
             weights, so a kill or a failure costs the generations since then; observers are told at once, and of those generations again.
-            Between checkpoints only a new best member is saved, and a member that has to go back further than the last generation finds its
-            weights gone and starts afresh. With 1, the default, nothing of this arises.
+            Between checkpoints only new best members are saved, as many as a strategy goes back to, and a member that has to go back further
+            than the last generation finds any other weights gone and starts afresh. With 1, the default, nothing of this arises.
         processes: Processes to split the population over, each with one thread; by default what the task says, for PyTorch on a CPU one for
             each core, if the task can be sent to another process, and otherwise one, which is this process.
         members_per_chunk: The most members that train at once, for what does not fit in memory together; by default what the task says.
@@ -202,28 +203,39 @@ class _Run:
         return names
 
     def _unsaved(self, groups: Mapping[int, Group], outcomes: dict[int, Scores | Exception]) -> dict[int, list[str]] | None:
-        """Names rows that are on the device alone; saves only what is the best so far, because that is what a run is for.
+        """Names rows that are on the device alone; saves only what is among the best so far, because that is what a run is for.
 
         Returns:
-            The names, or ``None`` if the stack with the best died: then all others have to be saved.
+            The names, or ``None`` if a stack with one of the best died: then all others have to be saved.
         """
         scores = {stack: outcome for stack, outcome in outcomes.items() if isinstance(outcome, Scores)}
         names = {stack: [f"{_UNSAVED}{it.generation}#{it.member}" for it in groups[stack]] for stack in scores}
-        population = self.coordinator.population
-        fitness = {
-            (stack, row): fitness_of(value, population.settings)
-            for stack, scored in scores.items()
-            for row, value in enumerate(scored.values.tolist())
-        }
-        stack, row = max(fitness, key=fitness.__getitem__)
-        if fitness[stack, row] > (float("-inf") if population.best is None else population.best.fitness):
-            interval = groups[stack][row]
-            state = self.fleet.take([stack], [row])[stack]
+        for stack, rows in self._elites(groups, scores).items():
+            state = self.fleet.take([stack], rows)[stack]
             if isinstance(state, Gone):
                 outcomes[stack] = state
                 return None
-            names[stack][row] = row_name(self.coordinator.checkpoints.put(interval.member, interval.generation, {"state": state}), 0)
+            first = groups[stack][rows[0]]
+            name = self.coordinator.checkpoints.put(first.member, first.generation, {"state": state})
+            for place, row in enumerate(rows):
+                names[stack][row] = row_name(name, place)
         return names
+
+    def _elites(self, groups: Mapping[int, Group], scores: Mapping[int, Scores]) -> dict[int, list[int]]:
+        """Returns the rows, by stack, that are about to be among the best reports there were."""
+        population = self.coordinator.population
+        room, before = population.archive.room, population.archive.records
+        least = before[room - 1].fitness if len(before) >= room else float("-inf")
+        scored = [
+            (-fitness_of(value, population.settings), groups[stack][row].member, stack, row)
+            for stack, each in scores.items()
+            for row, value in enumerate(each.values.tolist())
+        ]
+        chosen: dict[int, list[int]] = defaultdict(list)
+        for worse, _, stack, row in sorted(scored)[:room]:
+            if -worse > least:
+                chosen[stack].append(row)
+        return chosen
 
     def _apart(self, stack: int, group: Group, error: Exception) -> list[Report | Failure]:
         """Finds out whose fault it was that a stack raised: trains the halves apart, each from what is saved."""
