@@ -12,6 +12,8 @@ from lamarck import diversity
 from lamarck._errors import SettingsError
 from lamarck.history import History
 from lamarck.plots import data
+from lamarck.plots._lines import curves
+from lamarck.plots._tree import _runs
 from lamarck.space import Categorical, Float, Int, Space
 from lamarck.types import Assigned, Interval, Report, Reported, Retired, Settings, Started
 
@@ -170,3 +172,53 @@ def test_without_metrics_the_first_number_and_the_value_are_taken():
 def test_an_unknown_axis_is_refused_and_the_known_are_named():
     with pytest.raises(SettingsError, match="got 'theta'; a path can be drawn through 'value', 'a', 'b', 'lr', 'layers', 'm'"):
         data.paths(run_of(2, TWO), "theta", "value")
+
+
+# ---- a run that goes back to older weights -------------------------------------------------------------------------------------------------
+
+
+# Both collapse in generation 2. Member 0 goes back to what it was itself, member 1 to member 0, and both end with 40 steps and not with 50.
+BACK = [
+    *TWO,
+    (0, 2, (0, 1), 0.0, SGD, {}),
+    (1, 2, (1, 1), 0.0, ADAM, {}),
+    (0, 3, (0, 1), 0.6, SGD, {}),
+    (1, 3, (0, 1), 0.7, SGD, {}),
+    (0, 4, (0, 3), 0.8, SGD, {}),
+    (1, 4, (1, 3), 0.9, SGD, {}),
+]
+
+
+def test_a_return_is_drawn_like_a_copy_whosever_the_weights_were():
+    tree = data.lineage(run_of(2, BACK))
+    assert [(int(tree.strands.member[row]), int(tree.strands.generation[row])) for row in tree.copies] == [(1, 1), (0, 3), (1, 3)]
+
+
+def test_what_was_given_up_is_not_bridged():
+    """The stretches of one layer hold no strand that is not in it, though a member's line goes on after the gap."""
+    strands = data.lineage(run_of(2, BACK)).strands
+    first, last = _runs(strands, strands.living)
+    spans = [(int(strands.member[a]), int(strands.generation[a]), int(strands.generation[b])) for a, b in zip(first, last, strict=True)]
+    assert spans == [(0, 0, 1), (0, 3, 4), (1, 3, 4)]
+    assert _runs(strands, np.ones(len(strands), dtype=bool))[0].tolist() == [0, 6, 1, 3, 7]
+
+
+def test_the_band_and_the_best_go_forward_in_steps_alone():
+    shown = data.values(run_of(2, BACK))
+    assert shown.band.step.tolist() == [10, 20, 30, 40]
+    assert shown.band.middle.tolist() == pytest.approx([0.2, 0.35, 0.65, 0.85])  # of generations 0, 1, 3 and 4
+    assert shown.best.tolist() == [[10, 0.3], [20, 0.5], [30, 0.7], [40, 0.9]]
+    assert run_of(2, BACK).schedule().until == 40
+
+
+def test_a_curve_between_ends_at_one_height_is_an_arc():
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots()
+    curves(axes, np.array([[[1.0, 3.0], [2.0, 3.0]], [[1.0, 0.0], [2.0, 4.0]]]), np.array(["red", "red"]), 1.0, 1.0)
+    (path,) = axes.collections[0].get_paths()
+    pyplot.close(figure)
+    assert path.vertices.reshape(2, 4, 2)[:, :, 1].tolist() == [[3.0, 2.4, 2.4, 3.0], [0.0, 0.0, 4.0, 4.0]]

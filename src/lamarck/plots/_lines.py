@@ -22,6 +22,9 @@ _PART = 500
 _VECTOR = 20_000
 """Lines up to which an SVG or a PDF gets them as lines; more are put in as a picture, or no viewer would open the file."""
 
+_ARC = -0.6
+"""How far the handles of an arc are lifted; it reaches three quarters of that, not quite half a row up where rows count downwards."""
+
 _MOVE, _LINE, _CURVE = 1, 2, 4
 """Codes of a path: go there, a line there, a cubic Bézier there."""
 
@@ -47,7 +50,7 @@ def bundle(
 
 
 def curves(axes: Axes, ends: NDArray[np.float64], colour: NDArray[np.str_], width: float, z: float) -> None:
-    """Draws curves that leave and arrive level, as branches do.
+    """Draws curves that leave and arrive level, as branches do; between two ends at one height they are arcs.
 
     Args:
         axes: Where to.
@@ -57,7 +60,8 @@ def curves(axes: Axes, ends: NDArray[np.float64], colour: NDArray[np.str_], widt
         z: What lies above what.
     """
     middle = ends[:, :, 0].mean(axis=1)
-    first, last = np.stack([middle, ends[:, 0, 1]], axis=1), np.stack([middle, ends[:, 1, 1]], axis=1)
+    lift = np.where(ends[:, 0, 1] == ends[:, 1, 1], _ARC, 0.0)
+    first, last = np.stack([middle, ends[:, 0, 1] + lift], axis=1), np.stack([middle, ends[:, 1, 1] + lift], axis=1)
     bent = np.stack([ends[:, 0], first, last, ends[:, 1]], axis=1)
     _draw(axes, bent, (_MOVE, _CURVE, _CURVE, _CURVE), colour, width, z, "butt")
 

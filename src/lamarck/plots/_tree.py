@@ -80,7 +80,8 @@ def _runs(strands: Strands, some: NDArray[np.bool_]) -> tuple[NDArray[np.int64],
     order = np.lexsort((strands.generation, strands.member))
     order = order[some[order]]
     fresh = np.ones(len(order), dtype=bool)
-    fresh[1:] = (strands.parent[order][1:] != order[:-1]) | (strands.member[order][1:] != strands.member[order][:-1])
+    own = strands.member[order][1:] == strands.member[order][:-1]
+    fresh[1:] = ~own | (strands.parent[order][1:] != order[:-1]) | (strands.generation[order][1:] > strands.generation[order][:-1] + 1)
     first = np.flatnonzero(fresh)
     return order[first], order[np.append(first[1:], len(order))[: len(first)] - 1]
 

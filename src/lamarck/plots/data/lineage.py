@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamarck.history import History
-from lamarck.plots.data.strands import Strands, strands
+from lamarck.plots.data.strands import Strands, own_last, strands
 
 __all__ = ["Lineage", "lineage"]
 
@@ -21,12 +21,12 @@ class Lineage:
     """Who descends from whom: a row for each member, generations across.
 
     A strand of generation g covers g to g + 1 in its member's row. A copy leaves the donor's row at the end of the copied generation and
-    enters the copier's row at the beginning of the new one.
+    enters the copier's row at the beginning of the new one; so does a return to what the member itself had been.
 
     Args:
         strands: The strands.
         row: ``int64[N]``; row of each member, 0 at the top: relatives are neighbours, the best family is on top.
-        copies: ``int64[C]``; the strands whose weights came from another member.
+        copies: ``int64[C]``; the strands whose weights are another member's, or older than the member's own last.
     """
 
     strands: Strands
@@ -66,5 +66,5 @@ def lineage(history: History, drawn: Strands | None = None) -> Lineage:
     order = sorted(range(size), key=lambda who: (family.get(who, size * len(drawn)), path(who), who))
     rows = np.empty(size, dtype=np.int64)
     rows[order] = np.arange(size)
-    donors = np.where(drawn.parent >= 0, drawn.member[drawn.parent] if len(drawn) else drawn.member, drawn.member)
-    return Lineage(strands=drawn, row=rows, copies=np.flatnonzero(donors != drawn.member))
+    copies = np.flatnonzero((drawn.parent >= 0) & (drawn.parent != own_last(drawn)))
+    return Lineage(strands=drawn, row=rows, copies=copies)

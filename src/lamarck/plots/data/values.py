@@ -24,8 +24,10 @@ _PLATEAU = 300
 class Band:
     """What the middle of the population reports, by generation.
 
+    Where a population has gone back to older weights, what it made of them stands in the place of the generations that it gave up.
+
     Args:
-        step: ``float64[G]``; median step of the generation's reports.
+        step: ``float64[G]``; median step of the generation's reports, rising.
         low: ``float64[G]``; 10 % quantile of its finite values; generations without one are left out.
         middle: ``float64[G]``; median.
         high: ``float64[G]``; 90 % quantile.
@@ -91,7 +93,9 @@ def _band(drawn: Strands) -> Band:
     groups = [group for group in np.split(order, cuts) if len(group)]
     quantiles = np.array([np.quantile(drawn.value[group], (0.1, 0.5, 0.9)) for group in groups]).reshape(-1, 3)
     step = np.array([np.median(drawn.until[group]) for group in groups], dtype=np.float64)
-    return Band(step=step, low=quantiles[:, 0], middle=quantiles[:, 1], high=quantiles[:, 2])
+    later = np.minimum.accumulate(np.append(step[1:], math.inf)[::-1])[::-1]
+    step, (low, middle, high) = step[step < later], quantiles[step < later].T
+    return Band(step=step, low=low, middle=middle, high=high)
 
 
 def window(numbers: NDArray[np.float64]) -> tuple[float, float]:

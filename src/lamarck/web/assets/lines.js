@@ -112,7 +112,7 @@ class Lines {
       if (!goesOn) {
         const origin = this.before(row);
         [fromX[member], fromY[member]] = Number.isNaN(origin) ? [straight ? x - 0.01 : start, y] : [start, at.y(origin)];
-        if (jumping && before >= 0 && model.copied(row)) {
+        if (jumping && before >= 0 && model.jumped(row)) {
           const jump = layers.jumps[colour[row]];
           jump.moveTo(at.x(step[before]), at.y(values[before] + spread[member]));
           jump.lineTo(start, Number.isNaN(origin) ? y : fromY[member]);

@@ -88,6 +88,11 @@ export class Model {
     return this.parent[row] >= 0 && this.member[this.parent[row]] !== this.member[row];
   }
 
+  /** Whether a report's weights are not those of the member's report before: another member's, or older ones of its own. */
+  jumped(row) {
+    return this.parent[row] >= 0 && this.parent[row] !== this.previous[row];
+  }
+
   /** Rows of a report and its ancestors, the newest first. */
   ancestry(row) {
     const line = [];

@@ -4,6 +4,7 @@ import { EXTINCT } from "lamarck/derived";
 import { counted, whole, wholes } from "lamarck/dom";
 
 const BEND = 0.45; // part of a generation that a copy's curve takes
+const ARC = 0.6; // rows that an arc's handles are lifted by: it reaches three quarters of that
 const LABELLED = 64; // members up to which each row is labelled
 
 export class Tree {
@@ -53,8 +54,9 @@ export class Tree {
     const [left, right] = [at.x(model.generation[donor] + 1), at.x(model.generation[row] + BEND)];
     const [from, to] = [at.y(rowOf[model.member[donor]]), at.y(rowOf[model.member[row]])];
     const middle = (left + right) / 2;
+    const lift = from === to ? ARC * (at.y(1) - at.y(0)) : 0; // back to its own past: an arc over the row
     path.moveTo(left, from);
-    path.bezierCurveTo(middle, from, middle, to, right, to);
+    path.bezierCurveTo(middle, from - lift, middle, to - lift, right, to);
   }
 
   paint(context, at, look) {
@@ -76,11 +78,11 @@ export class Tree {
       const member = memberOf[row];
       const shown = !filtering || store.passes(model, row);
       const next = shown ? colour[row] : EXTINCT + 1;
-      const copied = parent[row] !== previous[row] && model.copied(row);
-      if (copied && shown) this.#curve(curves[colour[row]], at, row);
-      if (next !== shade[member] || copied) {
+      const jumped = parent[row] !== previous[row] && parent[row] >= 0;
+      if (jumped && shown) this.#curve(curves[colour[row]], at, row);
+      if (next !== shade[member] || jumped) {
         if (shade[member] >= 0) flush(member);
-        [shade[member], from[member]] = [next, at.x(generation[row] + (copied ? BEND : 0))];
+        [shade[member], from[member]] = [next, at.x(generation[row] + (jumped ? BEND : 0))];
       }
       until[member] = generation[row] + 1;
     }
@@ -113,8 +115,8 @@ export class Tree {
     const path = new Path2D();
     for (const row of line) {
       const y = at.y(model.derived.rowOf[model.member[row]]);
-      if (model.copied(row)) this.#curve(path, at, row);
-      path.moveTo(at.x(model.generation[row] + (model.copied(row) ? BEND : 0)), y);
+      if (model.jumped(row)) this.#curve(path, at, row);
+      path.moveTo(at.x(model.generation[row] + (model.jumped(row) ? BEND : 0)), y);
       path.lineTo(at.x(model.generation[row] + 1), y);
     }
     context.strokeStyle = ink;
