@@ -217,3 +217,40 @@ def stable_baselines3(worker, *, killed=False):
 
 def stable_baselines3_killed(worker):
     stable_baselines3(worker, killed=True)
+
+
+# ---- scikit-learn ----------------------------------------------------------------------------------------------------------------------------
+
+
+def numbers():
+    """50 examples, of which each has one of three targets."""
+    import numpy as np
+
+    x = np.random.default_rng(0).random((50, 4))
+    return x, np.digitize(x.sum(1), [1.7, 2.3])
+
+
+def perceptron():
+    from sklearn.neural_network import MLPClassifier
+
+    return MLPClassifier((5,), random_state=0)
+
+
+def scikit_learn(worker, *, killed=False):
+    from sklearn.metrics import log_loss
+
+    from lamarck.integrations.sklearn import TunedEstimator
+
+    x, y = numbers()
+    tuned = TunedEstimator(perceptron(), x, y, batch_size=8, seed=3)
+    worker.track(model=tuned)
+
+    def train(interval):
+        tuned.train(interval.steps, **interval.hparams)
+        return log_loss(y, tuned.estimator.predict_proba(x))
+
+    in_(worker, train, killed)
+
+
+def scikit_learn_killed(worker):
+    scikit_learn(worker, killed=True)
