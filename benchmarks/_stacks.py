@@ -25,7 +25,7 @@ import lamarck as lk
 from _networks import BATCH, NETWORKS, digits, loops
 from lamarck.engines.vectorised.torch.training import Ways
 
-__all__ = ["CORES", "DEVICE", "INTERVAL", "WAYS", "Workers", "finished", "intervals", "rates", "task"]
+__all__ = ["CORES", "DEVICE", "INTERVAL", "WAYS", "Workers", "finished", "intervals", "rates", "roof", "task"]
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CORES = 1 if DEVICE == "cuda" else len(os.sched_getaffinity(0))
@@ -94,7 +94,7 @@ def _chosen(network: str, members: int, steps: int) -> str:
     return trained.choice.fastest(members) or "looped"  # a member alone is never batched, so that it becomes the same to the last bit
 
 
-def _roof() -> tuple[float, float]:
+def roof() -> tuple[float, float]:
     """Floating point operations per second of a matrix product, and bytes per second of a copy, of one process."""
     wide, long = (8192, 1 << 28) if DEVICE == "cuda" else (1024, 1 << 24)
     a, b = torch.randn(wide, wide, device=DEVICE), torch.randn(wide, wide, device=DEVICE)
@@ -172,7 +172,7 @@ def _serve(pipe: Connection) -> None:
                 made[how](steps)
             finished()
         else:
-            asked: dict[str, Callable[..., Any]] = {"roof": _roof, "memory": _memory, "chosen": _chosen}
+            asked: dict[str, Callable[..., Any]] = {"roof": roof, "memory": _memory, "chosen": _chosen}
             answer = asked[kind](*arguments)
         pipe.send((answer, time.perf_counter() - began, time.process_time() - spent))
 

@@ -230,7 +230,7 @@ def main() -> None:
         print(text)
         return
     data = {"moves per second": rates, "seconds": seconds, "seconds of a gradient": steps, "moves per second of a real run": whole}
-    save("ppo", "Populations of PPO agents on CartPole", text, data, facts)
+    save("ppo-gpu" if DEVICE == "cuda" else "ppo", "Populations of PPO agents on CartPole", text, data, facts)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -109,6 +110,8 @@ def measured(network: str, sizes: Sequence[int], ways: Sequence[str], rounds: in
             number = 1 if members < 2 * CORES else CORES
             chosen = sorted(way for way, *_ in workers(number, "chosen", network, members // number, LONG))
             theirs = by_ray(ray / "bin" / "python", network, members, seconds) if ray is not None else None
+            told = ", ".join(f"{way} {each['rate']:,.0f}" for way, each in by_way.items())
+            print(f"{members} members: {told}; chosen: {' and '.join(chosen)}", file=sys.stderr, flush=True)
             found.append(
                 {"members": members, "rates": by_way, "chosen": chosen, "ray": theirs, "roof": [sum(each) for each in zip(*roofs, strict=True)]}
             )
@@ -223,7 +226,7 @@ def main() -> None:
         f"batched, a tile if compiled, one if looped).\n\n{told_memory(memory)}"
     )
     data = {"rows": found, "exploit": [moved, trained], "memory": memory}
-    save(f"vectorised-{given.model}", f"A population as one program: {network.title}", text, data, facts)
+    save(f"vectorised-{given.model}{'-gpu' if DEVICE == 'cuda' else ''}", f"A population as one program: {network.title}", text, data, facts)
 
 
 if __name__ == "__main__":

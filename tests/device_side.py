@@ -219,7 +219,7 @@ TASKS = {
     ),
     "convolutions": lambda: compared(lambda d: supervised(d, convolutions, optimizer="adam")),
     "recurrent": lambda: compared(lambda d: supervised(d, Recurrent, optimizer="rmsprop")),
-    "attentive": lambda: compared(lambda d: supervised(d, Attentive, optimizer="lion")),
+    "attentive": lambda: compared(lambda d: supervised(d, Attentive, optimizer="sgd")),
     "masked": lambda: compared(
         lambda d: supervised(
             d,
@@ -232,7 +232,7 @@ TASKS = {
         batch_size=(2, 8),
         weight_decay=(0.0, 0.1),
     ),
-    "shared": lambda: compared(lambda d: supervised(d, perceptron, shared_batches=True)),
+    "shared": lambda: compared(lambda d: supervised(d, perceptron, shared_batches=True, optimizer="lion")),
     "loaded": lambda: compared(loaded),
     "looped": lambda: compared(lambda d: supervised(d, convolutions, how="looped")),
     "measured": lambda: compared(lambda d: supervised(d, perceptron, how="auto")),

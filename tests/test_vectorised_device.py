@@ -58,7 +58,7 @@ def test_the_pretend_device_refuses_and_notices_what_a_gpu_does(pretended):
 @pytest.mark.parametrize("name", [*LEARNERS, "looped", "measured", *AGENTS])
 def test_everything_becomes_the_same_on_a_device(found, device, name):
     assert found[name]["difference"] < SAME[device]
-    assert found[name]["of scores"] < (1e-5 if device == "pretend" or name in AGENTS else 1.5 / SAMPLES)  # of which one may be undecided
+    assert found[name]["of scores"] < (1e-5 if device == "pretend" else 1e-3 if name in AGENTS else 1.5 / SAMPLES)  # one may be undecided
 
 
 @pytest.mark.parametrize("name", LEARNERS)
