@@ -68,10 +68,20 @@ def test_the_fastest_way_is_found_by_training_every_step_once(monkeypatch, secon
 def test_on_a_gpu_whole_recordings_are_measured_and_few_steps_of_many_loops(monkeypatch, size, loops):
     monkeypatch.setattr(choice, "Graphs", lambda way: way)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
-    ways = Fake(monkeypatch, batched=1e-3, looped=1.0)
+    ways = Fake(monkeypatch, batched=2e-4 * size, looped=1.0, compiled=1.0)
     Choice(ways, "auto", torch.device("cuda"), 1000).train(range(size), Steps(range(200)))
     assert ways.steps.count("looped") == loops
     assert ways.steps[: 3 * 16] == ["batched"] * 48
+
+
+def test_on_a_gpu_nobody_loops_who_would_only_launch(monkeypatch):
+    monkeypatch.setattr(choice, "Graphs", lambda way: way)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    ways = Fake(monkeypatch, batched=0.02, looped=0.0, compiled=0.01)
+    chosen = Choice(ways, "auto", torch.device("cuda"), 100_000)
+    chosen.train(range(256), Steps(range(200)))
+    assert "looped" not in ways.steps
+    assert chosen.fastest(256) == "compiled"
 
 
 @pytest.mark.parametrize(("left", "fused"), [(10_000, 4), (200, 2), (None, 2)])

@@ -9,6 +9,7 @@ would take, which costs at most twice the time of somebody who knew.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from typing import Literal, final
@@ -29,6 +30,8 @@ _STEPS = 8
 """Steps of one measurement."""
 _LOOPS = 512
 """Steps of all members together, in a measurement of loops on a GPU: there a step of one member takes about as long as one of all."""
+_LAUNCHES = 1e-4
+"""Seconds that a step of one member takes on a GPU at the least, in launches alone. Where all at once take less for each, nobody need loop."""
 _TIMES = 2
 """Measurements of each way; the fastest counts, because whatever else the machine does only adds."""
 _WORTH = 2.0
@@ -100,10 +103,13 @@ class Choice:
         return len(self._seconds.get((way, size), ())) <= _TIMES  # the first one warms up
 
     def _next(self, size: int, steps: int) -> str:
-        for way in ("batched", "looped"):
-            if self._untried(way, size):
-                return way
-        batched, looped = (min(self._seconds[way, size][1:]) for way in ("batched", "looped"))
+        if self._untried("batched", size):
+            return "batched"
+        batched, looped = min(self._seconds["batched", size][1:]), math.inf
+        if self._device.type == "cpu" or batched > _LAUNCHES * size:
+            if self._untried("looped", size):
+                return "looped"
+            looped = min(self._seconds["looped", size][1:])
         hopeful = not self._broken and batched < _HOPELESS * looped
         if hopeful and self._untried("compiled", size) and self._worth(min(batched, looped)) and steps >= self._compiled.unrolled:
             return "compiled"
