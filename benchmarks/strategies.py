@@ -1,9 +1,9 @@
-"""Which strategy ends best for the same work? Five ways to spend one budget, on four cheap problems; and what PB2 costs.
+"""Which strategy ends best for the same work? Six ways to spend one budget, on five cheap problems; and what PB2 costs.
 
 *plain* and *deceptive* are the toys of Chebykin et al. 2025: in the one the greedy schedule is the best there is, in the other the
 hyperparameter should fall linearly, and letting it fall at once looks better at first. The *noisy quadratic* is that of Wu et al. 2018 (arXiv
 1803.02021), with its short-horizon bias, sampled exactly interval by interval. *digits* is a small network on scikit-learn's images, selected
-on validation images and scored on others.
+on validation images and scored on others. *cliff* is a toy of our own, in which rates that look good for long make training collapse.
 
 All methods train as many members for as many steps, from the same first hyperparameters and seeds. One run is one sample. Settings were
 fixed beforehand, the same for all problems but for the periods, which have to fit the number of generations: the defaults of the library, and
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from _common import machine, save, table
 from lamarck._rng import generator
 from lamarck.comparison import bootstrap, interquartile_mean, probability_of_improvement
-from lamarck.exploit import MultiFrequency, Never, Top, Truncation
+from lamarck.exploit import Backtracking, MultiFrequency, Never, Top, Truncation
 from lamarck.explore import PB2, Keep, Perturb, PerturbOrResample
 from lamarck.history import History
 from lamarck.pbt import PBT
@@ -144,6 +144,26 @@ def digits(seed: int) -> tuple[Step, Callable[[History], float]]:
     return step, lambda history: tested[history.best.key]
 
 
+SAFE, CLIFF, LEAST, STRAIN = 1.0, 15, 0.3, 1.0
+
+
+def cliff(seed: int) -> tuple[Step, Callable[[History], float]]:
+    """A model gains h in each interval. Up to the cliff it bears any rate, from there on 0.3; what is more adds to a strain that nobody sees.
+
+    Under a strain of more than 1 it collapses and has to begin anew; a lower rate relieves it. The most that can be gained in 40 intervals is
+    what is safe, and one strain more: 15 + 25 * 0.3 + 1 = 23.5.
+    """
+
+    def step(interval: Interval, state: Any) -> tuple[float, Any]:
+        gained, strain = state or (0.0, 0.0)
+        h = float(interval.hparams["h"])  # type: ignore[arg-type]
+        strain = max(0.0, strain + h - (SAFE if interval.start < CLIFF * 20 else LEAST))
+        gained, strain = (0.0, 0.0) if strain > STRAIN else (gained + h, strain)
+        return gained, (gained, strain)
+
+    return step, best_value
+
+
 TOY = {
     "space": Space(h=Float(1e-4, 1.1, init=(0.9, 1.1), bounds="clip")),
     "settings": {"population_size": 16, "interval": 20, "generations": 50},
@@ -153,6 +173,13 @@ TOY = {
 PROBLEMS = {
     "plain": Problem(about="best value, at most 1.1997", begin=toy(False), **TOY),  # type: ignore[arg-type]
     "deceptive": Problem(about="best value, at most 1.1979", begin=toy(True), **TOY),  # type: ignore[arg-type]
+    "cliff": Problem(
+        about="best value, at most 23.5",
+        space=Space(h=Float(0.0, 1.0)),
+        settings={"population_size": 8, "interval": 20, "generations": 40},
+        periods=(1, 5),
+        begin=cliff,
+    ),
     "noisy quadratic": Problem(
         about="loss, lower is better",
         space=Space(lr=Float(1e-3, 1.0, log=True)),
@@ -183,6 +210,7 @@ QUARTER = Truncation(bottom=0.25, top=0.25)
 
 METHODS = {
     "PBT": Method(exploit=QUARTER),
+    "PBT, backtracking": Method(exploit=Backtracking(QUARTER)),
     "MF-PBT": Method(),
     "PB2": Method(exploit=QUARTER, explore=PB2()),
     "selection only": Method(exploit=QUARTER, explore=Keep()),
@@ -258,7 +286,7 @@ def main(seeds: int) -> None:
     cost, more = costs()
     words = "What PB2 costs, a window of 100 reports, three numbers, processor time. Who decides first in a generation fits the model:"
     page = f"{text}\n\n{words}\n\n{cost}"
-    save("strategies", f"Five strategies at equal budgets, {seeds} seeds", page, data | more, facts)
+    save("strategies", f"Six strategies at equal budgets, {seeds} seeds", page, data | more, facts)
 
 
 if __name__ == "__main__":
