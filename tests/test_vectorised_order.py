@@ -1,5 +1,8 @@
 """Orders of samples: permutations for any key and length, alike as often as chance has it."""
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +70,48 @@ def sampled(length=24, size=8, *, shared=False):
 
 def zeros(members=2):
     return np.zeros(members, dtype=np.int64)
+
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+WORD, HALF = 2**64 - 1, 2**32 - 1
+
+
+def mixed_by_hand(z):
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & WORD
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & WORD
+    return z ^ z >> 31
+
+
+def key_by_hand(seed, word):
+    """SplitMix64, in Python's whole numbers."""
+    return mixed_by_hand(mixed_by_hand(seed + 0x9E3779B97F4A7C15 & WORD) ^ word & WORD)
+
+
+def led_by_hand(place, key, high, low, rounds):
+    left, right = divmod(place, low)
+    for turn in range(rounds):
+        hashed = (right + 0x9E3779B9 * (turn + 1) ^ key) * 0x85EBCA6B & HALF
+        signed = (hashed ^ 1 << 31) - (1 << 31)
+        hashed = (signed ^ signed >> 15) * 0x2C1B3C6D & HALF
+        left, right = right, (left + ((hashed >> 16) * (high, low)[turn % 2] >> 16)) % (high, low)[turn % 2]
+    return right + left * low
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("length", "size", "first"), [(1797, 64, 5), (5, 3, 0), (64, 64, 1), (100_000, 32, 10**6), (1, 1, 0), (37, 8, 7)])
+def test_orders_are_those_of_whole_numbers_by_hand(device, length, size, first):
+    seeds = [3, -5, 2**62]
+    got = Sampled((torch.empty(length, device=device),), size, shared=False).indices(zeros(3), np.array(seeds), 4, first).tolist()
+    high = math.isqrt(length - 1) + 1
+    bases = high, -(-length // high), 6 if length >= 64 else 24
+    for step, (row, seed) in enumerate(itertools.product(range(4), seeds)):
+        for column in (0, size // 2, size - 1):
+            epoch, place = divmod((first + row) * size + column, length)
+            key = key_by_hand(key_by_hand(seed, -1), epoch) >> 32
+            place = led_by_hand(place, key, *bases)
+            while place >= length:
+                place = led_by_hand(place, key, *bases)
+            assert got[row][step % 3][column] == place
 
 
 def test_each_member_goes_through_all_samples_in_an_order_of_its_own():
