@@ -26,9 +26,11 @@ FOLDER = Path(__file__).parents[1] / "examples"
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 
 SMALL = {
+    "cartpole_sb3": {"interval": 6, "mode": "max", "initial": {"learning_rate": 5e-3, "ent_coef": 1e-3, "clip_range": 0.2}},
     "char_transformer": {"interval": 40, "mode": "min", "initial": {"lr": 0.01, "warmup": 20.0, "dropout": 0.05, "weight_decay": 0.01}},
     "digits_cnn": {"interval": 20, "mode": "min", "initial": {"lr": 0.01, "weight_decay": 0.01, "turn": 10.0, "shift": 0.3, "noise": 0.1}},
     "digits_gan": {"interval": 120, "mode": "max", "initial": {"lr_generator": 2e-3, "lr_discriminator": 2e-3}},
+    "digits_lightning": {"interval": 40, "mode": "min", "initial": {"lr": 0.01, "weight_decay": 0.01, "noise": 0.1, "smoothing": 0.05}},
     "jax_vectorised": {
         "interval": 40,
         "mode": "min",
@@ -99,6 +101,8 @@ def uniform():
 CHANCE = {
     "char_transformer": (letters, 0.95),
     "digits_cnn": (uniform, 0.5),
+    "cartpole_sb3": (falling, 3.0),
+    "digits_lightning": (uniform, 0.5),
     "digits_gan": (lambda: 1.0, 2.0),  # all images alike, or a classifier that cannot tell them apart
     "jax_vectorised": (uniform, 0.5),
     "digits_vectorised": (uniform, 0.5),
