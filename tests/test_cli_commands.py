@@ -633,3 +633,12 @@ def test_a_full_disk_is_said_in_a_line(done, monkeypatch, capsys):
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
     assert main(["plot", "train.db"]) == 2
     assert capsys.readouterr().err.startswith("lamarck: No space left on device; make room")
+
+
+def test_commands_that_only_read_leave_nothing_beside_the_journal(tmp_path, capsys):
+    (tmp_path / "train.py").write_text(TRAIN)
+    assert main(RUN) == 0
+    before = sorted(path.name for path in tmp_path.iterdir())
+    for command in ("show", "verify", "schedule"):
+        assert main([command, "train.db"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == before

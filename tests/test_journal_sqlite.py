@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from lamarck._errors import JournalConflict, JournalError
-from lamarck.journal import SqliteJournal
+from lamarck.journal import SqliteJournal, reading
 
 
 def raw(path):
@@ -327,6 +327,105 @@ def test_readers_leave_the_file_as_it_is(tmp_path):
             with SqliteJournal(tmp_path / "a.db", readonly=True) as reader:
                 assert len(list(reader.read("a"))) == 2001
         assert {name: content for name, content in snapshot(tmp_path).items() if not name.endswith("-shm")} == before
+
+
+def marks(folder):
+    return {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("lock", [True, False])
+def test_reading_what_nobody_writes_leaves_nothing_beside_it(tmp_path, lock):
+    with SqliteJournal(tmp_path / "a.db") as journal:
+        journal.append("a", 0, [b"event"] * 2500)
+    if not lock:  # a copy
+        (tmp_path / "a.db-lock").unlink()
+    before = marks(tmp_path)
+    with SqliteJournal(tmp_path / "a.db", readonly=True) as reader:
+        assert (len(list(reader.read("a"))), reader.runs(), len(reader.times("a"))) == (2500, ["a"], 2500)
+        assert marks(tmp_path) == before
+    assert marks(tmp_path) == before
+
+
+def test_a_reader_follows_a_writer_that_comes_and_goes(tmp_path):
+    with SqliteJournal(tmp_path / "a.db") as journal:
+        journal.append("a", 0, [b"1"])
+    with SqliteJournal(tmp_path / "a.db", readonly=True) as reader:
+        assert list(reader.read("a")) == [b"1"]
+        with SqliteJournal(tmp_path / "a.db") as journal:
+            journal.append("a", 1, [b"2"])
+            assert list(reader.read("a")) == [b"1", b"2"]
+        assert list(reader.read("a")) == [b"1", b"2"]
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["a.db", "a.db-lock"]
+
+
+COMER = """
+import sys
+from lamarck.journal import SqliteJournal
+for sequence in range(150):
+    with SqliteJournal(sys.argv[1]) as journal:
+        journal.append("a", sequence, [b"%d" % sequence + bytes(3000)])
+"""
+
+
+def test_what_is_read_is_whole_while_a_writer_comes_and_goes(tmp_path):
+    path = tmp_path / "a.db"
+    SqliteJournal(path).close()
+    writer = subprocess.Popen([sys.executable, "-c", COMER, str(path)])
+    seen, end = 0, time.monotonic() + 60
+    try:
+        while writer.poll() is None:
+            assert time.monotonic() < end, "the writer has not ended within a minute"
+            with SqliteJournal(path, readonly=True) as reader:
+                found = list(reader.read("a"))
+            assert found == [b"%d" % sequence + bytes(3000) for sequence in range(len(found))]
+            assert len(found) >= seen
+            seen = len(found)
+    finally:
+        writer.kill()
+        writer.wait()
+    assert writer.returncode == 0
+    with SqliteJournal(path, readonly=True) as reader:
+        assert len(list(reader.read("a"))) == 150
+    assert sound(path)
+
+
+def test_a_writer_that_begins_while_a_copy_is_read_is_noticed(tmp_path, monkeypatch):
+    path = tmp_path / "a.db"
+    with SqliteJournal(path) as journal:
+        journal.append("a", 0, [b"1"])
+    (tmp_path / "a.db-lock").unlink()
+    reader, asked = SqliteJournal(path, readonly=True), reading._rows
+
+    def late(connect, options, query, values):
+        found = asked(connect, options, query, values)
+        if "immutable" in options:
+            with SqliteJournal(path) as journal:
+                journal.append("a", 1, [b"2"])
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reading, "_rows", late)
+        assert reader._rows("SELECT count(*) FROM events", ()) == [(2,)]
+
+
+def test_a_reader_does_not_wait_for_ever_for_a_writer_that_hangs(tmp_path):
+    SqliteJournal(tmp_path / "a.db").close()
+    with open(tmp_path / "a.db-lock", "rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(JournalError, match=r"has been writing for more than 0\.05 s\. Nothing was read"):
+            SqliteJournal(tmp_path / "a.db", readonly=True, patience=0.05)
+
+
+def test_a_file_system_without_locks_can_be_read(tmp_path, monkeypatch):
+    with SqliteJournal(tmp_path / "a.db") as journal:
+        journal.append("a", 0, [b"1"])
+
+    def refuse(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with SqliteJournal(tmp_path / "a.db", readonly=True) as reader:
+        assert list(reader.read("a")) == [b"1"]
 
 
 WRITER = """

@@ -31,6 +31,7 @@ SUMMARIES = {
     "animate": "Write a run as an animation, with a flash where a member copies.",
     "compare": "Compare runs, or groups of runs, at equal budgets.",
     "report": "Write a page that shows a run: one file, interactive, without a network.",
+    "export": "Write a run on file as tables or curves, or tell a tracking service of it.",
     "fetch": "Copy the best weights of a run into a file of their own.",
     "verify": "Make every decision of a run again and compare.",
     "serve": "Serve runs to workers on any machine, and a page to whoever looks.",

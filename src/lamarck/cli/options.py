@@ -1,4 +1,4 @@
-"""Options that `run` and `resume` have in common: who trains, and what is written beside the journal."""
+"""Options that commands have in common: who trains, what is written beside the journal, and which services are told."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lamarck.engines import Engine, inline
 if TYPE_CHECKING:
     from lamarck.coordinator import Observer
 
-__all__ = ["NO_FILES", "NO_WORKERS", "Files", "Workers"]
+__all__ = ["NO_FILES", "NO_TRACKERS", "NO_WORKERS", "Files", "Trackers", "Workers"]
 
 _NONE = "none"
 
 _ON_RAY_ALONE = ("cpus_per_worker", "gpus_per_worker")
 _ON_RAY = ("workers", "time_limit", *_ON_RAY_ALONE)
 
-_Options = TypeVar("_Options", "Workers", "Files")
+_Options = TypeVar("_Options", "Workers", "Files", "Trackers")
 
 
 @final
@@ -163,14 +163,60 @@ class Files:
                 raise SettingsError(f"{_option(name)}: {str(error).partition(': ')[2]}") from None
 
 
+@final
+@Parameter(name="*", group=Group("Trackers", sort_key=12))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trackers:
+    """Services that are told of each report. Where they are and who logs in is said as for every other program that tells them.
+
+    Example:
+        >>> Trackers(mlflow="digits").kept
+        {'mlflow': 'digits'}
+    """
+
+    mlflow: Annotated[str | None, Parameter(help="Experiment of MLflow, at MLFLOW_TRACKING_URI or in a file mlflow.db here.")] = None
+    wandb: Annotated[str | None, Parameter(help="Project of Weights & Biases; with WANDB_MODE=offline in a folder wandb here.")] = None
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """What the journal keeps."""
+        return _given(self)
+
+    def after(self, info: Mapping[str, Any]) -> Self:
+        """Returns these services, and for what was not given those that a journal has kept."""
+        return _after(self, info.get("trackers"))
+
+    def observers(self, **settings: Any) -> Iterator[Observer]:
+        """Yields who tells them.
+
+        Args:
+            **settings: See `lamarck.observers.tracker.Tracker`.
+
+        Raises:
+            SettingsError: If a service cannot be told as things are.
+            MissingExtra: If its client is not installed.
+        """
+        if self.mlflow is not None:
+            from lamarck.observers.mlflow import MlflowObserver
+
+            yield MlflowObserver(self.mlflow, **settings)
+        if self.wandb is not None:
+            from lamarck.observers.wandb import WandbObserver
+
+            yield WandbObserver(self.wandb, **settings)
+
+
 NO_WORKERS = Workers()
 """Nothing is said about who trains."""
 
 NO_FILES = Files()
 """Nothing is written beside the journal."""
 
+NO_TRACKERS = Trackers()
+"""No service is told."""
 
-def _given(options: Workers | Files) -> dict[str, Any]:
+
+def _given(options: Workers | Files | Trackers) -> dict[str, Any]:
     values = {field.name: getattr(options, field.name) for field in fields(options)}
     return {name: value for name, value in values.items() if value is not None}
 

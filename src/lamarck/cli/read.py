@@ -14,7 +14,7 @@ from lamarck.journal import Journal, open_journal
 from lamarck.population import Population, replay
 from lamarck.types import Event
 
-__all__ = ["JournalFile", "RunName", "past", "read", "read_events", "read_runs"]
+__all__ = ["JournalFile", "RunName", "checked", "past", "read", "read_events", "read_runs"]
 
 JournalFile = Annotated[Path, Parameter(help="The journal: the .db file of the run.")]
 """How commands ask for a journal."""
@@ -71,8 +71,17 @@ def read_runs(journal: Path) -> list[History]:
         return [History.of(events_of(book, name)) for name in names]
 
 
-def _opened(journal: Path) -> Journal:
+def checked(journal: Path) -> Path:
+    """Returns a journal's path, or says which journals there are.
+
+    Raises:
+        SettingsError: If there is no such file.
+    """
     if not journal.is_file():
         near = ", ".join(repr(str(path)) for path in [path for path in sorted(journal.parent.glob("*.db")) if path.is_file()][:5])
         raise SettingsError(f"there is no journal {str(journal)!r}; " + (f"here are {near}" if near else "`lamarck run` begins one"))
-    return open_journal(journal, readonly=True)
+    return journal
+
+
+def _opened(journal: Path) -> Journal:
+    return open_journal(checked(journal), readonly=True)

@@ -12,7 +12,7 @@ from lamarck._errors import SettingsError
 from lamarck._signals import STOPS, stoppable
 from lamarck.cli.errors import plain_warnings
 from lamarck.cli.live import Dashboard, live_page
-from lamarck.cli.options import NO_FILES, NO_WORKERS, Files, Workers
+from lamarck.cli.options import NO_FILES, NO_TRACKERS, NO_WORKERS, Files, Trackers, Workers
 from lamarck.cli.read import JournalFile, RunName, read
 from lamarck.cli.run import counts, tell
 from lamarck.cli.target import Target, load_space
@@ -44,6 +44,7 @@ def resume(
     name: RunName = "main",
     workers: Workers = NO_WORKERS,
     files: Files = NO_FILES,
+    trackers: Trackers = NO_TRACKERS,
     dashboard: Dashboard = False,
 ) -> None:
     """Go on with a run from exactly what its journal holds.
@@ -58,7 +59,7 @@ def resume(
     if history.ended in (None, "lost"):
         begun = _begun(history, journal)
         made = trainer_of(history, journal, train, workers.after(info).make(), f"lamarck resume {shlex.quote(str(journal))} --train")
-        written = list(files.after(info, begun).observers())
+        written = [*files.after(info, begun).observers(), *trackers.after(info).observers()]
         changes = {} if Space.from_dict(history.started.space).resolved else {"space": _same_space(history, made.target, space, begun)}
         weights = checkpoints if checkpoints is not None else info.get("checkpoints")
         if checkpoints is None and weights is not None and "://" not in weights:

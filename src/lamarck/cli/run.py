@@ -18,7 +18,7 @@ from lamarck.cli._text import console
 from lamarck.cli.errors import plain_warnings
 from lamarck.cli.findings import render
 from lamarck.cli.live import Dashboard, live_page
-from lamarck.cli.options import NO_FILES, NO_WORKERS, Files, Workers
+from lamarck.cli.options import NO_FILES, NO_TRACKERS, NO_WORKERS, Files, Trackers, Workers
 from lamarck.cli.read import past
 from lamarck.cli.target import load_space
 from lamarck.cli.trainer import trainer
@@ -88,6 +88,7 @@ def run(
     resume: Annotated[bool, Parameter(help="Go on with the run if the journal has it already, with the same settings.", negative=())] = False,
     workers: Workers = NO_WORKERS,
     files: Files = NO_FILES,
+    trackers: Trackers = NO_TRACKERS,
     dashboard: Dashboard = False,
     tokens: Annotated[tuple[str, ...], Parameter(parse=False)],
 ) -> None:
@@ -110,9 +111,10 @@ def run(
         "folder": os.path.relpath(here, file.resolve().parent),
         "command": shlex.join(["lamarck", *tokens]),
     }
-    info |= {key: kept for key, kept in {"checkpoints": checkpoints, "workers": workers.kept, "files": files.kept}.items() if kept}
+    further = {"checkpoints": checkpoints, "workers": workers.kept, "files": files.kept, "trackers": trackers.kept}
+    info |= {key: kept for key, kept in further.items() if kept}
     before = past(file, name) if resume else None
-    guard, written = GuardObserver(before), list(files.observers())
+    guard, written = GuardObserver(before), [*files.observers(), *trackers.observers()]
     print(f"journal {file}, weights in {checkpoints or checkpoints_of(file, name)}", file=sys.stderr)
     with plain_warnings(), stoppable(STOPS), live_page(file, name, wanted=dashboard), progress(**counts(before)) as shown:
         history = begin(

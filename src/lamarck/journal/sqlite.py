@@ -7,7 +7,7 @@ How the promise is kept where SQLite has edges:
 
 * Appends, checkpoints of the log and ``close`` of all writers of a file take turns (`lamarck.journal.turns`). SQLite itself lets one connection
   write while another moves the log into the main file, and in its versions 3.7.0 to 3.51.2 that can, very rarely, damage the file.
-* Readers open the file with ``mode=ro`` and never move the log, so they neither block a writer nor change what he wrote.
+* Readers never move the log, so they change nothing that a writer wrote, and they leave nothing beside the file (`lamarck.journal.reading`).
 * A file is looked at before SQLite opens it, because opening alone can change a foreign database.
 """
 
@@ -24,6 +24,7 @@ from typing import Any, final
 
 from lamarck._errors import JournalError
 from lamarck.journal.base import Journal, checked, conflict
+from lamarck.journal.reading import read_rows
 from lamarck.journal.turns import Turns
 
 __all__ = ["SqliteJournal"]
@@ -88,12 +89,14 @@ class SqliteJournal(Journal):
         lamarck._errors.JournalConflict: somebody else writes run 'main': it has 2 events, and 1 were known here. Nothing was written. ...
     """
 
-    __slots__ = ("_connection", "_file", "_lock", "_path", "_patience", "_turns")
+    __slots__ = ("_closed", "_connection", "_file", "_lock", "_path", "_patience", "_turn_file", "_turns")
 
     def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False, patience: float = 10.0) -> None:
         self._path, self._patience = Path(path).absolute(), patience
         self._lock = threading.Lock()
+        self._turn_file = self._path.with_name(self._path.name + "-lock")
         self._turns: Turns | None = None
+        self._closed = False
         self._file: tuple[int, int] | None = None
         self._connection: sqlite3.Connection | None = None
         if not self._path.parent.is_dir():
@@ -102,11 +105,10 @@ class SqliteJournal(Journal):
             if self._empty():
                 found = "the file is empty: no run was begun in it" if self._path.exists() else "there is no journal of that name"
                 raise JournalError(f"{self._path}: {found}")
-            with self._explained("opened"):
-                self._connection = self._reading()
+            self._looked("opened", "SELECT 1 FROM events LIMIT 1", ())
         else:
             self._empty()
-            self._turns = Turns(self._path.with_name(self._path.name + "-lock"), patience)
+            self._turns = Turns(self._turn_file, patience)
             try:
                 with self._turns.turn(), self._explained("opened"):
                     self._connection = self._writing()
@@ -119,9 +121,10 @@ class SqliteJournal(Journal):
         """Adds events, all or none, and returns when they are on the disk; see `Journal.append`."""
         checked(events)
         with self._lock:
-            connection = self._open()
-            if self._turns is None:
+            self._ready()
+            if self._turns is None or self._connection is None:
                 raise JournalError(f"{self._path}: this journal was opened to be read only")
+            connection = self._connection
             with self._turns.turn(), self._explained("written"):
                 try:
                     connection.execute("BEGIN IMMEDIATE")
@@ -166,11 +169,8 @@ class SqliteJournal(Journal):
     def close(self) -> None:
         """Moves the log into the file, if nobody else has it open, and lets go of it."""
         with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is None:
-                return
-            if self._turns is None:
-                connection.close()
+            connection, self._connection, self._closed = self._connection, None, True
+            if connection is None or self._turns is None:
                 return
             try:
                 with self._turns.turn(), self._explained("closed"):
@@ -178,14 +178,22 @@ class SqliteJournal(Journal):
             finally:
                 self._turns.close()
 
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
+    def _ready(self) -> None:
+        if self._closed:
             raise JournalError(f"{self._path}: this journal is closed: open it again")
-        return self._connection
 
     def _rows(self, query: str, values: tuple[Any, ...]) -> list[Any]:
-        with self._lock, self._explained("read"):
-            return self._open().execute(query, values).fetchall()
+        with self._lock:
+            self._ready()
+            if self._connection is None:
+                return self._looked("read", query, values)
+            with self._explained("read"):
+                return self._connection.execute(query, values).fetchall()
+
+    def _looked(self, what: str, query: str, values: tuple[Any, ...]) -> list[Any]:
+        """Asks a file that somebody else may be writing."""
+        with self._explained(what):
+            return read_rows(self._path, self._turn_file, self._connect, query, values, self._patience)
 
     def _stream(self, run: str, after: int, last: int) -> Iterator[bytes]:
         query = "SELECT sequence, event FROM events WHERE run = ? AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"
@@ -239,25 +247,6 @@ class SqliteJournal(Journal):
             if new:
                 _sync_folder(self._path.parent)
         except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _reading(self) -> sqlite3.Connection:
-        try:
-            return self._looking("mode=ro")
-        except sqlite3.OperationalError:
-            if self._path.with_name(self._path.name + "-wal").exists():
-                raise
-            # Nobody has it open, and SQLite could not put its index beside it: an archive, in a folder that cannot be written.
-            return self._looking("mode=ro&immutable=1")
-
-    def _looking(self, options: str) -> sqlite3.Connection:
-        connection = self._connect(options)
-        try:
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-            connection.execute("SELECT 1 FROM events").fetchone()
-        except sqlite3.Error:
             connection.close()
             raise
         return connection

@@ -5,14 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
 from lamarck._errors import JournalError
 
-__all__ = ["Turns"]
+__all__ = ["Turns", "shared"]
 
 
 @final
@@ -45,14 +45,7 @@ class Turns:
         Raises:
             JournalError: If it did not come in time.
         """
-        end = time.monotonic() + self._patience
-        while not self._taken():
-            if time.monotonic() > end:
-                raise JournalError(
-                    f"{self._path}: another process has been writing for more than {self._patience:g} s. Nothing was written here, and nothing "
-                    "that was acknowledged is lost; try again when it is done"
-                )
-            time.sleep(0.001)
+        _wait(self._taken, self._path, self._patience, "Nothing was written here, and nothing that was acknowledged is lost")
         try:
             yield
         finally:
@@ -73,3 +66,52 @@ class Turns:
                 "not safe. Nothing was written; keep the journal on a disk of this machine"
             ) from None
         return True
+
+
+@contextmanager
+def shared(path: Path, patience: float) -> Iterator[bool | None]:
+    """Keeps writers from taking turns while a block only reads; it makes no file.
+
+    Args:
+        path: The lock file.
+        patience: Seconds to wait for a turn to end.
+
+    Yields:
+        Whether writers are kept out: ``False`` if there is no lock file, and so no writer yet; ``None`` if it cannot be locked.
+
+    Raises:
+        JournalError: If a turn did not end in time.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    except OSError:
+        yield None
+        return
+    try:
+        try:
+            _wait(lambda: _locked(file), path, patience, "Nothing was read")
+        except OSError:
+            yield None
+        else:
+            yield True
+    finally:
+        os.close(file)  # and with it goes the lock
+
+
+def _locked(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait(taken: Callable[[], bool], path: Path, patience: float, said: str) -> None:
+    end = time.monotonic() + patience
+    while not taken():
+        if time.monotonic() > end:
+            raise JournalError(f"{path}: another process has been writing for more than {patience:g} s. {said}; try again when it is done")
+        time.sleep(0.001)

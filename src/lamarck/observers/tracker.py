@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import repeat
 from typing import Any, final
 
 from lamarck import codec
@@ -201,11 +202,16 @@ class Tracker(LastingObserver):
                 self._working.end(event.reason)
 
     @final
-    def recall(self, history: History) -> None:
-        """Takes in the past of a run that goes on, and sends of it what the service lacks."""
-        account, at = Account(history.started, fresh=False, ended=history.ended), self.clock()
-        for record in history.records:
-            account.add(record, at)
+    def recall(self, history: History, at: Sequence[float] = ()) -> None:
+        """Takes in the past of a run that goes on, or of one on file, and sends of it what the service lacks.
+
+        Args:
+            history: The past.
+            at: When each of its reports was written, in seconds since 1970; by default now.
+        """
+        account = Account(history.started, fresh=False, ended=history.ended)
+        for record, moment in zip(history.records, at or repeat(self.clock()), strict=False):
+            account.add(record, moment)
         self._begin(account)
 
     @final
@@ -325,7 +331,7 @@ class _Courier:
                     self._outages += 1
                     logger.log(
                         logging.WARNING if self._outages == 1 else logging.INFO,  # one that comes and goes shall not fill the log
-                        "%s did not take what it was sent (%s: %s); training goes on, and this is tried again until it does",
+                        "%s did not take what it was sent (%s: %s); nothing waits for it, and it is tried again until it does",
                         *(self._tracker.service, type(error).__name__, first_line(error)),
                     )
                 self._error, pause = error, min(_LONGEST_PAUSE, 2 * pause or 1.0)

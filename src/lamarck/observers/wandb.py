@@ -108,7 +108,7 @@ class WandbObserver(Tracker):
         except self.wandb.errors.UsageError as error:
             raise SettingsError(f"Weights & Biases: {first_line(error)} Or set WANDB_API_KEY, or give mode='offline'") from None
         except self.wandb.errors.Error as error:
-            logger.warning("%s: %s; training goes on, and logging in is tried again", self.service, first_line(error))
+            logger.warning("%s: %s; nothing waits for it, and logging in is tried again", self.service, first_line(error))
 
     def open(self, account: Account) -> Session:
         """Begins a group of runs, or finds it again."""
