@@ -73,12 +73,46 @@ def test_a_changed_hyperparameter_is_named(capsys):
     it = TRUE[i].interval
     write([*TRUE[:i], Assigned(interval=replace(it, hparams={"lr": 0.125})), *TRUE[i + 1 :]])
     assert main(["verify", "run.db"]) == 1
-    first, found, expected, difference = capsys.readouterr().out.splitlines()
+    first, found, expected, difference, perhaps = capsys.readouterr().out.splitlines()
     assert first.startswith(f"event {i + 1} does not follow from what was known before it")
     begins = f"member {it.member} begins generation {it.generation} from member {it.parent[0]}, generation {it.parent[1]}, with lr"
     assert found == f"found     {begins} 0.125"
     assert expected == f"expected  {begins} {it.hparams['lr']:.4g}"
     assert difference == f"          interval.hparams.lr: 0.125 instead of {it.hparams['lr']!r}"
+    assert perhaps.startswith("perhaps   somebody resumed the run here with another space, exploit or explore")
+
+
+def test_a_run_that_was_resumed_with_another_strategy_is_not_called_forged(capsys):
+    def stopping(worker):
+        worker.track(x=[0])
+        for interval in worker:
+            if interval.generation == 3:
+                raise KeyboardInterrupt
+            interval.report(interval.hparams["lr"])
+
+    with pytest.raises(KeyboardInterrupt):
+        lk.run(stopping, PBT.space, population_size=4, interval=5, generations=6, journal="run.db", explore=lk.explore.Perturb())
+    before = len(lk.open_run("run.db").records)
+    lk.resume(train, "run.db", explore=lk.explore.Resample(), exploit=lk.exploit.Truncation(bottom=0.5, top=0.25))
+    assert before < len(lk.open_run("run.db").records)
+    assert main(["verify", "run.db"]) == 1
+    *_, perhaps = capsys.readouterr().out.splitlines()
+    assert perhaps.startswith("perhaps   somebody resumed the run here with another space, exploit or explore")
+
+
+def test_what_no_strategy_decides_is_not_excused_by_one(capsys):
+    i = index_of(Assigned, lambda event: event.interval.copied)
+    write([*TRUE[:i], Assigned(interval=replace(TRUE[i].interval, seed=1)), *TRUE[i + 1 :]])
+    assert main(["verify", "run.db"]) == 1
+    assert "perhaps" not in capsys.readouterr().out
+
+
+def test_a_version_that_may_have_decided_otherwise_is_named(capsys):
+    i = index_of(Assigned, lambda event: event.interval.copied)
+    begun = replace(TRUE[0], info={"versions": {"lamarck": "0.0.9"}})
+    write([begun, *TRUE[1:i], Assigned(interval=replace(TRUE[i].interval, hparams={"lr": 0.125})), *TRUE[i + 1 :]])
+    assert main(["verify", "run.db"]) == 1
+    assert "or lamarck 0.0.9, which began the run, decides this otherwise than" in capsys.readouterr().out
 
 
 def test_a_value_changed_in_the_file_shows_at_the_decision_that_it_would_have_changed(capsys):

@@ -107,6 +107,16 @@ def test_what_is_left_is_that_of_all_stacks_that_take_turns(processes, chunk, st
     assert int(Path("expected").read_text()) == 20 * stacks
 
 
+def test_compiling_is_said_once_for_each_size_before_it_begins(monkeypatch, caplog):
+    caplog.set_level("INFO", "lamarck")
+    ways = Fake(monkeypatch, batched=1.0, looped=2.0, compiled=0.5)
+    chosen = Choice(ways, "compiled", CPU, 1000)
+    for size in (8, 8, 4):
+        chosen.train(range(size), Steps(range(50)))
+    assert [message.partition(",")[0] for message in caplog.messages] == ["compiling 4 steps for 8 members", "compiling 4 steps for 4 members"]
+    assert "takes about 20 s" in caplog.text
+
+
 def test_stacks_of_another_size_are_measured_anew(monkeypatch):
     ways = Fake(monkeypatch, batched=1e-4, looped=2e-4)
     chosen = Choice(ways, "auto", CPU, 1000)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lamarck import __version__
 from lamarck._errors import SettingsError, StrategyError
 from lamarck.cli._text import configuration
 from lamarck.cli.read import JournalFile, RunName, read_events
@@ -20,6 +21,9 @@ EXAMPLES = """Examples:
 
   lamarck verify train.db
 """
+
+_DECIDED = ("interval.hparams", "interval.parent", "interval.restore", "interval.start", "interval.until", "interval.info")
+"""Of an interval, what a space and strategies decide, and what follows from that."""
 
 
 def verify(journal: JournalFile, /, *, name: RunName = "main") -> int:
@@ -41,7 +45,7 @@ def verify(journal: JournalFile, /, *, name: RunName = "main") -> int:
     if mismatch is None:
         print(f"every decision follows ({len(events)} {'event' if len(events) == 1 else 'events'})")
         return 0
-    print(*_lines(mismatch), sep="\n")
+    print(*_lines(mismatch), *_perhaps(mismatch, events[0]), sep="\n")
     return 1
 
 
@@ -50,11 +54,31 @@ def _lines(mismatch: Mismatch) -> Iterator[str]:
     yield f"event {mismatch.sequence} does not follow from what was known before it: {mismatch.why}"
     yield f"found     {_words(found)}"
     yield f"expected  {'nothing' if expected is None else _words(expected)}"
-    if type(found) is type(expected):
-        was, due = _flat(dataclasses.asdict(found)), _flat(dataclasses.asdict(expected))
-        for key in sorted(was.keys() | due.keys()):
-            if was.get(key) != due.get(key):
-                yield f"          {key}: {was.get(key)!r} instead of {due.get(key)!r}"
+    for key, (was, due) in _differences(mismatch).items():
+        yield f"          {key}: {was!r} instead of {due!r}"
+
+
+def _perhaps(mismatch: Mismatch, started: Event) -> Iterator[str]:
+    """What may be the reason, where nobody need have touched the journal."""
+    differences = _differences(mismatch)
+    if isinstance(mismatch.found, Assigned) and differences and all(key.startswith(_DECIDED) for key in differences):
+        yield (
+            "perhaps   somebody resumed the run here with another space, exploit or explore, which a journal does not record: "
+            "all that differs is what these decide. If nobody did, the journal was changed"
+        )
+    versions = started.info.get("versions") if isinstance(started, Started) else None
+    if isinstance(versions, Mapping) and versions.get("lamarck", __version__) != __version__:
+        yield f"          or lamarck {versions['lamarck']}, which began the run, decides this otherwise than {__version__}, which verifies it"
+
+
+def _differences(mismatch: Mismatch) -> dict[str, tuple[Any, Any]]:
+    """Where two events of one kind differ: what was found, and what was due."""
+    found, expected = mismatch.found, mismatch.expected
+    if type(found) is not type(expected):
+        return {}
+    assert expected is not None
+    was, due = _flat(dataclasses.asdict(found)), _flat(dataclasses.asdict(expected))
+    return {key: (was.get(key), due.get(key)) for key in sorted(was.keys() | due.keys()) if was.get(key) != due.get(key)}
 
 
 def _words(event: Event) -> str:

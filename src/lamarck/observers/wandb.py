@@ -31,6 +31,9 @@ _QUIET = {
 }
 """A run of W&B takes over what a program prints, measures the machine and copies the program, unless it is told not to: not for each member."""
 
+_BARE = {"disable_git": True, "x_disable_machine_info": True, "x_disable_meta": True, "x_save_requirements": False}
+"""What is said of a program and its machine is said once, of the population."""
+
 _WRITTEN = 10.0
 """Seconds within which W&B has written a run that is finished."""
 
@@ -201,7 +204,7 @@ class _Session(Session):
                 config=config,
                 resume="allow",
                 reinit="create_new",
-                settings=tracker.wandb.Settings(**_QUIET, x_disable_meta=name != _POPULATION, finish_timeout=tracker.patience or 0.0),
+                settings=tracker.wandb.Settings(**_QUIET, **({} if name == _POPULATION else _BARE), finish_timeout=tracker.patience or 0.0),
             )
             self.runs[name].define_metric("*", step_metric="step")
         return self.runs[name]

@@ -69,6 +69,7 @@ class Choice:
         self._seconds: dict[tuple[str, int], list[float]] = {}
         self._spent, self._left = 0.0, steps
         self._broken = False
+        self._announced: set[int] = set()
 
     def train(self, members: Members, plan: Plan) -> None:
         """Trains all steps of a plan, in place."""
@@ -127,6 +128,12 @@ class Choice:
         return (self._spent if left is None else left / _WORTH) > self._compiled.compiling
 
     def _timed(self, way: str, members: Members, plan: Plan, measured: bool) -> None:
+        if way == "compiled" and len(members) not in self._announced:
+            self._announced.add(len(members))
+            logger.info(
+                "compiling %s for %d members, which takes about %.0f s, or less if it was compiled here before; training goes on by it",
+                *(f"{self._compiled.unrolled} steps" if self._compiled.unrolled > 1 else "a step", len(members), self._compiled.compiling),
+            )
         if measured:
             self._wait()
         begin = time.perf_counter()
