@@ -26,7 +26,7 @@ settings.load_profile("lamarck")
 
 
 def pytest_configure(config):
-    """Lets all processes of a session share what JAX has compiled, in a folder that only this session sees.
+    """Lets all processes of a session share what JAX has compiled, in a folder that only this session sees, and W&B keep its own there.
 
     With a largest size, which nothing here comes near, each file is written and read under a lock.
     """
@@ -36,6 +36,7 @@ def pytest_configure(config):
     config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
     least = dict.fromkeys(("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"), "0")
     os.environ.update({"JAX_COMPILATION_CACHE_DIR": folder, "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30)} | least)
+    os.environ.update({f"WANDB_{kind}_DIR": folder for kind in ("CACHE", "CONFIG", "DATA")})  # by default in the user's home
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,8 @@ import mlflow
 import pytest
 
 import lamarck as lk
+from lamarck.coordinator import events_of
+from lamarck.journal import SqliteJournal
 from lamarck.observers.mlflow import MlflowObserver
 from lamarck.population import replay
 from lamarck.schedule import Schedule
@@ -66,7 +68,7 @@ def check(events, where=None):
         assert points(run, "copied_from", where) == copied
         assert run.info.status == "FINISHED"
         assert run.data.params == {key: str(value) for key, value in records[-1].hparams.items()}
-        assert run.data.tags["hparams.optimizer"] == records[-1].hparams["optimizer"]
+        assert run.data.tags.get("hparams.optimizer") == records[-1].hparams.get("optimizer")
     best, climbs = -math.inf, []
     for record in history.records:
         if record.fitness > best:
@@ -92,12 +94,6 @@ def test_a_population_is_a_run_with_a_run_for_each_member():
     assert parent.data.tags["lamarck.best_member"] == str(history.best.member)
     assert Schedule.from_list(artifact(parent, "schedule.json")) == history.schedule()
     assert [(it["member"], tuple(it["donor"])) for it in artifact(parent, "copies.json")] == [(it.member, it.donor) for it in history.copies]
-
-
-def test_a_database_is_as_good():
-    events, where = journal(), f"sqlite:///{Path('tracked.db').absolute()}"  # MLflow keeps stores open by their address
-    resumed(lambda: tracker(tracking_uri=where), events, [17])
-    check(events, where)
 
 
 def test_metrics_are_there_under_names_that_mlflow_takes():
@@ -142,13 +138,10 @@ def test_what_a_kill_kept_out_is_sent_when_the_run_goes_on():
 
 
 def test_a_killed_process_leaves_a_run_that_another_goes_on_with():
-    killed_and_resumed(
-        f"from lamarck.observers.mlflow import MlflowObserver\nobserver = MlflowObserver('digits', tracking_uri={uri()!r})",
-    )
-    ((_, members),) = runs()
-    history = lk.open_run("run.db")
-    for member in range(3):
-        assert points(members[f"member-{member:03d}"], "value") == values(history, member)
+    where = f"sqlite:///{Path('tracked.db').absolute()}"  # and that a database is as good
+    killed_and_resumed(f"from lamarck.observers.mlflow import MlflowObserver\nobserver = MlflowObserver('digits', tracking_uri={where!r})")
+    history = check(list(events_of(SqliteJournal("run.db", readonly=True), "main")), where)[0]
+    assert len(history.records) == 30
 
 
 def test_a_new_run_does_not_mix_with_a_former_one_even_if_it_began_in_the_same_way():

@@ -43,18 +43,9 @@ class MlflowObserver(Tracker):
         SettingsError: If the experiment has no name, or MLflow cannot use such an address.
 
     Example:
-        >>> import lamarck as lk
-        >>> from mlflow import MlflowClient
-        >>> def train(worker):
-        ...     worker.track(x=(lambda: 0, lambda state: None))
-        ...     for interval in worker:
-        ...         interval.report(0.5)
-        >>> tracker = MlflowObserver("digits", name="first", tracking_uri="sqlite:///tracked.db")
-        >>> history = lk.run(train, lk.Space(n=lk.Int(1, 2)), population_size=2, interval=5, generations=1, observers=[tracker])
-        >>> client = MlflowClient("sqlite:///tracked.db")
-        >>> runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
-        >>> sorted((run.info.run_name, run.data.metrics.get("value")) for run in runs)
-        [('first', None), ('member-000', 0.5), ('member-001', 0.5)]
+        >>> tracker = MlflowObserver("digits", name="first", tracking_uri="http://127.0.0.1:5000")  # for run(..., observers=[tracker])
+        >>> tracker.experiment, tracker.patience
+        ('digits', 30.0)
     """
 
     def __init__(self, experiment: str, *, name: str | None = None, tracking_uri: str | None = None, **settings: Any) -> None:
