@@ -14,8 +14,10 @@ import pytest
 
 import lamarck as lk
 from lamarck.cli import main
+from lamarck.coordinator import events_of
 from lamarck.journal import open_journal
 from lamarck.runs import open_run
+from lamarck.types import Assigned
 
 TRAIN = """
 import numpy as np
@@ -249,6 +251,17 @@ def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path, monkeypatch, capsy
     (tmp_path / "whole" / "train.py").write_text(TRAIN)
     assert main(RUN) == 0
     assert open_run("train.db") == resumed
+
+
+def test_resume_with_another_way_to_copy(monkeypatch, capsys):
+    half(monkeypatch, RUN, reports=8)
+    assert main(["resume", "train.db", "--exploit", "trunctation"]) == 2
+    assert "Did you mean 'truncation'?" in capsys.readouterr().err
+    assert len(open_run("train.db").records) == 8
+    assert main(["resume", "train.db", "--exploit", "itself"]) == 0
+    with open_journal("train.db", readonly=True) as book:
+        told = [event.interval for event in events_of(book, "main") if isinstance(event, Assigned)]
+    assert {interval.info["reason"] for interval in told if interval.generation == 3} == {"goes on from its own weights"}
 
 
 def test_resume_finds_the_function_and_the_weights_from_anywhere(tmp_path, monkeypatch):

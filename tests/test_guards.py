@@ -10,11 +10,12 @@ from scipy.stats import norm, truncnorm
 
 from lamarck import exploit, explore
 from lamarck._rng import generator
-from lamarck.guards import AtBound, Greed, Noise, OneFamily, Overhead, Watch, Zigzag, check, check_settings, reach, wrong_choice
+from lamarck.guards import AtBound, Collapse, Greed, Noise, OneFamily, Overhead, Watch, Zigzag, check, check_settings, reach, wrong_choice
 from lamarck.history import History
 from lamarck.pbt import PBT
 from lamarck.population import Record
 from lamarck.space import Categorical, Float, Int, Space
+from lamarck.testing.simulation import simulate
 from lamarck.types import Settings, Started
 
 LR = Float(1e-5, 1e-1, log=True)
@@ -207,6 +208,70 @@ def test_greed_is_silent_while_a_third_of_the_population_is_elsewhere():
 def test_greed_needs_the_rate_from_the_beginning():
     run = history([[0.0, 0.0], [1.0, 1.0]], space={"lr": LR}, hparams=lambda m, g: {"lr": 1e-5} if g else {})
     assert found(run, Greed()) == []
+
+
+# ---- collapse -------------------------------------------------------------------------------------------------------------------------------
+
+# From 1, the worst of the first generation, to 9: of 8 that were gained half is lost below 5.
+ROSE = [[1.0, 2.0], [5.0, 6.0], [9.0, 8.0]]
+
+
+def test_a_collapse_names_what_is_lost_and_the_way_back():
+    (finding,) = check(history([*ROSE, *[[4.9, 0.0]] * 4, [4.5, 0.0]]), guards=[Collapse()])
+    assert (finding.name, finding.severity, finding.generation) == ("collapse", "warning", 7)
+    assert "it had reached 9, but in generation 7 the best value is 4.5, and for 5 generations" in finding.text
+    assert "exploit=Backtracking()" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [
+        ([[4.9, 0.0]] * 6, [7]),  # once
+        ([[4.9, 0.0]] * 4, []),
+        ([[5.0, 0.0]] * 6, []),  # half is not more than half
+        ([[4.9, 0.0]] * 4 + [[0.0, 5.0]] + [[4.9, 0.0]] * 4, []),
+        ([[math.nan, math.nan]] * 5, [7]),
+        ([[math.nan, 0.0]] * 5, [7]),
+        ([[math.nan, 9.0]] * 5, []),
+    ],
+)
+def test_a_collapse_is_deep_and_lasts(then, said):
+    assert [generation for _, _, generation in found(history([*ROSE, *then]), Collapse())] == said
+
+
+def test_without_a_beginning_nothing_can_be_lost():
+    assert found(history([[math.nan, math.nan], *ROSE, *[[0.0, 0.0]] * 6]), Collapse()) == []
+    assert found(history([[-math.inf, 1e308], [1e308, -1e308], *[[-1e308, -1e308]] * 6]), Collapse()) == [("collapse", "", 6)]
+    assert found(history([[-1e308, 1e308], *[[-1e308, -1e308]] * 6]), Collapse()) == []  # what was gained is beyond all numbers
+
+
+def test_a_collapse_where_lower_is_better_is_told_in_its_own_numbers():
+    settings = Settings(population_size=1, interval=1, generations=20, mode="min")
+    values = [5.0, 1.0, 0.5, *[4.0] * 5]
+    records = [
+        Record(member=0, generation=g, step=g + 1, value=v, fitness=-v, checkpoint="c", hparams={}, parent=(0, g - 1) if g else None)
+        for g, v in enumerate(values)
+    ]
+    started = Started(settings=settings, space=Space({}).to_dict(), strategies={}, initial=({},))
+    (finding,) = check(History(started=started, records=tuple(records)), guards=[Collapse()])
+    assert "it had reached 0.5, but in generation 7 the best value is 4," in finding.text
+
+
+def test_going_back_is_no_collapse():
+    """A run that collapses and goes back is not warned of; the same run without is."""
+    import cliffs
+
+    def step(interval, x):
+        x = cliffs.gained(np.zeros(2) if x is None else x, interval.hparams["h"], interval.start)
+        return float(x[0]), x
+
+    said = {}
+    for name, strategy in {"back": exploit.Backtracking(), "never": exploit.Never()}.items():
+        space = Space(h=Float(0.8, 1.0))  # nobody bears any of it
+        machine = PBT(space=space if name == "never" else cliffs.SPACE, settings=Settings(**cliffs.RULES), exploit=strategy)
+        said[name] = found(History.of(simulate(machine, step)), Collapse())
+    assert said["back"] == []
+    assert [name for name, _, _ in said["never"]] == ["collapse"]
 
 
 # ---- one family -----------------------------------------------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from lamarck import exploit as exploits
 from lamarck._errors import SettingsError
 from lamarck._signals import STOPS, stoppable
 from lamarck.cli.errors import plain_warnings
@@ -31,6 +32,7 @@ EXAMPLES = """Examples:
   lamarck resume train.db
   lamarck resume train.db --workers 8
   lamarck resume runs/first.db --train train.py:train
+  lamarck resume collapsed.db --exploit backtracking
 """
 
 
@@ -41,6 +43,9 @@ def resume(
     train: Annotated[str | None, Parameter(help="The training function, if it is not where the journal says.")] = None,
     space: Annotated[str | None, Parameter(help="The search space, if it has Python functions and is not where the journal says.")] = None,
     checkpoints: Annotated[str | None, Parameter(help="Where the weights are, if it is not where the journal says.")] = None,
+    exploit: Annotated[
+        str | None, Parameter(help="Who copies whom from here on, as for lamarck run; the journal does not keep it, so give it each time.")
+    ] = None,
     name: RunName = "main",
     workers: Workers = NO_WORKERS,
     files: Files = NO_FILES,
@@ -54,13 +59,15 @@ def resume(
     number of workers is as good. A run that has ended is left as it is;
     if every member had failed for good, those who failed last try again.
     """
+    changes: dict[str, Any] = {} if exploit is None else {"exploit": exploits.parse(exploit)}
     history, _ = read(journal, name)
     info, guard = history.started.info, GuardObserver(history)
     if history.ended in (None, "lost"):
         begun = _begun(history, journal)
         made = trainer_of(history, journal, train, workers.after(info).make(), f"lamarck resume {shlex.quote(str(journal))} --train")
         written = [*files.after(info, begun).observers(), *trackers.after(info).observers()]
-        changes = {} if Space.from_dict(history.started.space).resolved else {"space": _same_space(history, made.target, space, begun)}
+        if not Space.from_dict(history.started.space).resolved:
+            changes["space"] = _same_space(history, made.target, space, begun)
         weights = checkpoints if checkpoints is not None else info.get("checkpoints")
         if checkpoints is None and weights is not None and "://" not in weights:
             weights = str(begun / weights)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from lamarck.guards.bounds import AtBound
 from lamarck.guards.census import Census, Column, Zigzag
+from lamarck.guards.collapse import Collapse
 from lamarck.guards.family import OneFamily
 from lamarck.guards.finding import Finding
 from lamarck.guards.greed import Greed
@@ -22,6 +23,7 @@ __all__ = [
     "GUARDS",
     "AtBound",
     "Census",
+    "Collapse",
     "Column",
     "Course",
     "Finding",

@@ -103,6 +103,8 @@ class Census:
         copies: How many of the intervals began with another member's weights.
         founders: Number of founders that still have descendants.
         best: Best fitness up to here; ``-inf`` while no value was finite.
+        top: Best fitness of this generation; ``-inf`` if no value was finite.
+        bottom: Its worst finite fitness; NaN if there is none.
         spread: Variance of the finite values between members; NaN for fewer than two.
         evaluation: Variance of a value as its samples show it (their variance over their number), on average; NaN without samples.
         zigzag: What successive values show of their noise.
@@ -116,6 +118,8 @@ class Census:
     copies: int
     founders: int
     best: float
+    top: float
+    bottom: float
     spread: float
     evaluation: float
     zigzag: Zigzag
@@ -152,6 +156,8 @@ def census(
         copies=sum(record.parent is not None and record.parent[0] != record.member for record in records),
         founders=founders,
         best=max(best, float(fitness.max())),
+        top=float(fitness.max()),
+        bottom=float(finite.min()) if finite.size else math.nan,
         spread=_variance(finite),
         evaluation=_evaluation(records),
         zigzag=zigzag,

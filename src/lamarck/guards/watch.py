@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lamarck._errors import LamarckError
 from lamarck.guards.bounds import AtBound
 from lamarck.guards.census import Census, Zigzag, census
+from lamarck.guards.collapse import Collapse
 from lamarck.guards.family import OneFamily
 from lamarck.guards.finding import Finding
 from lamarck.guards.greed import Greed
@@ -28,7 +29,7 @@ from lamarck.types import Key, Started
 
 __all__ = ["GUARDS", "Watch", "check", "findings_of", "settings_findings"]
 
-GUARDS: tuple[Guard, ...] = (Greed(), OneFamily(), AtBound(), Noise(), Overhead())
+GUARDS: tuple[Guard, ...] = (Greed(), OneFamily(), AtBound(), Noise(), Overhead(), Collapse())
 """The guards that watch every run."""
 
 
