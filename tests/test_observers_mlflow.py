@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -185,3 +186,20 @@ def test_an_address_that_cannot_be_used_is_refused_at_once():
         MlflowObserver("digits", tracking_uri="gopher://x")
     with pytest.raises(lk.SettingsError, match="experiment: got ''"):
         MlflowObserver("")
+
+
+def test_a_server_that_refuses_does_not_stop_the_run(monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    def train(worker):
+        worker.track(x=(lambda: 0, lambda state: None))
+        for interval in worker:
+            interval.report(0.5)
+
+    with socket.socket() as closed:  # bound and not listening, so that nobody else does
+        closed.bind(("127.0.0.1", 0))
+        observer = tracker(tracking_uri=f"http://127.0.0.1:{closed.getsockname()[1]}")
+        history = lk.run(train, lk.Space(n=lk.Int(1, 2)), population_size=2, interval=5, generations=4, observers=[observer])
+    assert history.ended == "generations"
+    assert "MLflow has not got 8 reports of this run (MlflowException: " in caplog.text
+    assert "`lamarck export JOURNAL --mlflow digits` sends what is missing" in caplog.text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, final
 
 from lamarck._errors import SettingsError, require
@@ -14,6 +16,7 @@ from lamarck.observers.tracker import Account, Point, Session, Tracker
 __all__ = ["MlflowObserver"]
 
 _MARK, _MEMBER, _PARENT = "lamarck.run", "lamarck.member", "mlflow.parentRunId"
+_SILENCE = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 _METRICS, _ENTRIES, _LONGEST = 900, 100, 5_000
 """What one request may hold: metrics, parameters or tags, characters of a value. MLflow's own limits are 1000, 100 and 6000."""
 
@@ -155,12 +158,12 @@ class _Session(Session):
         return str(self._client.create_run(self._experiment, run_name=name, tags=dict(tags)).info.run_id)
 
     def _status(self, status: str) -> None:
-        over = status != "RUNNING"
-        for run in (*self.members.values(), self.parent):
-            if over:
-                self._client.set_terminated(run, status)
-            else:
-                self._client.update_run(run, status)
+        with _unprinted():
+            for run in (*self.members.values(), self.parent):
+                if status == "RUNNING":
+                    self._client.update_run(run, status)
+                else:
+                    self._client.set_terminated(run, status)
 
     def _metric(self, name: str, number: float, point: Point) -> Any:
         return self._entities.Metric(_allowed(name), number, round(point.at * 1000), point.record.step)
@@ -174,6 +177,20 @@ class _Session(Session):
             made = [makers[kind](_allowed(name), str(value)[:_LONGEST]) for name, value in given.items()]
             for start in range(0, len(made), _ENTRIES):
                 self._client.log_batch(run, **{kind: made[start : start + _ENTRIES]})
+
+
+@contextmanager
+def _unprinted() -> Iterator[None]:
+    """Keeps MLflow from printing two lines of addresses for each member when its run ends."""
+    before = os.environ.get(_SILENCE)
+    os.environ[_SILENCE] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SILENCE]
+        else:
+            os.environ[_SILENCE] = before
 
 
 def _allowed(name: str) -> str:
