@@ -37,18 +37,18 @@ def equal(one, other):
 
 
 @pytest.mark.parametrize(
-    ("schedule", "given"),
+    ("package", "schedule", "given"),
     [
-        ("step", {"max_steps": 20}),
-        ("step", {"max_epochs": 3, "limit_train_batches": 7}),
-        ("cycle", {"max_steps": 20, "accumulate_grad_batches": 2}),
-        ("sequence", {"max_epochs": -1, "max_steps": 20}),
-        ("lambda", {"max_steps": 20}),
+        ("lightning", "step", {"max_steps": 20}),
+        ("lightning", "step", {"max_epochs": 3, "limit_train_batches": 7}),
+        ("lightning", "cycle", {"max_steps": 20, "accumulate_grad_batches": 2}),
+        ("lightning", "sequence", {"max_epochs": -1, "max_steps": 20}),
+        ("lightning", "lambda", {"max_steps": 20}),
+        ("pytorch_lightning", "step", {"max_steps": 20}),
     ],
-    ids=("steps", "epochs", "accumulated", "sequence", "lambda"),
+    ids=("steps", "epochs", "accumulated", "sequence", "lambda", "the other package"),
 )
-@pytest.mark.parametrize("package", ["lightning", "pytorch_lightning"])
-def test_intervals_are_training_without_a_break(schedule, given, package):
+def test_intervals_are_training_without_a_break(package, schedule, given):
     """Seven batches are an epoch: the bounds are within one, at its end, and beyond the next."""
     steps = 21 if "max_epochs" in given and given["max_epochs"] == 3 else 20
     without, module = lightning_module(schedule, package), lightning_module(schedule, package)
@@ -135,8 +135,9 @@ def test_whoever_copies_goes_on_as_the_donor_with_hyperparameters_of_its_own():
 
 @pytest.mark.slow
 def test_a_process_that_goes_on_for_one_that_was_killed_trains_the_same():
-    inline = lk.run(lightning, SPACE, **RUN)
-    history = lk.run(lightning_killed, SPACE, engine=Processes(workers=1), **RUN)
+    small = RUN | {"population_size": 2, "generations": 2}
+    inline = lk.run(lightning, SPACE, **small)
+    history = lk.run(lightning_killed, SPACE, engine=Processes(workers=1), **small)
     assert [failure.kind for failure in history.failures] == ["lost"]
     assert {(record.key, record.value) for record in history.records} == {(record.key, record.value) for record in inline.records}
 
