@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+import cliffs
 import shown
 from lamarck.history import History
+from lamarck.pbt import PBT
 from lamarck.plots import data as figures
 from lamarck.space import Float, Space
-from lamarck.types import Retired
+from lamarck.testing.simulation import simulate
+from lamarck.types import Retired, Settings
 from lamarck.web import write_report
 
 pytestmark = pytest.mark.browser
@@ -239,19 +242,32 @@ MODEL = """async (batch) => {
   const { living, winning, families, rowOf, window } = model.derived;
   return {
     living: [...living], winning: [...winning], rows: [...rowOf], window, best: model.best,
+    jumps: Array.from({ length: model.count }, (_, row) => row).filter((row) => model.jumped(row)),
     families: families.map((family) => [family.founder, family.members]),
   };
 }"""
 
 
-@pytest.mark.parametrize(
-    ("size", "settings"), [(2, {}), (9, {"speeds": (1.0, 0.3, 2.0), "max_lead": None}), (24, {"mode": "min"}), (13, {"seed": 5})]
-)
-def test_the_browser_derives_what_the_figures_derive(open_report, size, settings):
-    """Families, survivors, order and window: JavaScript against `lamarck.plots.data`."""
+def goes_back(interval, x):
+    x = cliffs.gained(np.zeros(2) if x is None else x, interval.hparams["h"], interval.start)
+    return float(x[0]), x
+
+
+RUNS = {
+    "two": lambda: shown.events(2, 12),
+    "asynchronous": lambda: shown.events(9, 12, speeds=(1.0, 0.3, 2.0), max_lead=None),
+    "lower is better": lambda: shown.events(24, 12, mode="min"),
+    "thirteen": lambda: shown.events(13, 12, seed=5),
+    "goes back": lambda: simulate(PBT(space=cliffs.SPACE, settings=Settings(**cliffs.RULES), exploit=cliffs.BACK), goes_back),
+}
+
+
+@pytest.mark.parametrize("made", RUNS.values(), ids=RUNS)
+def test_the_browser_derives_what_the_figures_derive(open_report, made):
+    """Families, survivors, order, jumps and window: JavaScript against `lamarck.plots.data`."""
     from lamarck.web.data import Columns, description
 
-    history = History.of(shown.events(size, 12, **settings))
+    history = History.of(made())
     columns = Columns(history.started)
     for record in history.records:
         columns.put(record)
@@ -262,6 +278,7 @@ def test_the_browser_derives_what_the_figures_derive(open_report, size, settings
     assert got["winning"] == strands.winning.astype(int).tolist()
     assert got["families"] == [[family.founder[0], family.members] for family in strands.families]
     assert got["rows"] == tree.row.tolist()
+    assert got["jumps"] == tree.copies.tolist()
     assert got["window"] == pytest.approx(figures.window(strands.value))
     assert got["best"] == [record.key for record in history.records].index(history.best.key)
 
