@@ -8,12 +8,15 @@ import signal
 import sys
 import tempfile
 from functools import partial
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # For a process of their own: they change what PyTorch takes for a device.
 collect_ignore = [f"tests/{name}.py" for name in ("pretend", "real", "library_line", "device_side")]
+if find_spec("triton") is None:  # which PyTorch's builds for GPUs bring along
+    collect_ignore.append("src/lamarck/engines/vectorised/torch/_order_gpu.py")
 os.environ.setdefault("KERAS_BACKEND", "torch")  # its own default is one that nothing else here needs
 os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", WANDB_ERROR_REPORTING="false")  # both tell their makers of what is done with them
 

@@ -163,7 +163,7 @@ def test_processes_one_of_which_is_killed_train_the_same():
         (SGDClassifier(random_state=np.random.RandomState(0)), 8, "random_state: got a RandomState"),
         (GaussianNB().fit(*numbers()), 8, "fitted already"),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if hasattr(value, "get_params") else None,
 )
 def test_what_cannot_be_a_member_is_refused(estimator, size, said):
     with pytest.raises(SettingsError, match=said):

@@ -91,9 +91,9 @@ class Sampled:
         own = keys(torch.from_numpy(seeds), _ORDER).to(device)
         if self._kernel:
             try:
-                from lamarck.engines.vectorised.torch import order_gpu
+                from lamarck.engines.vectorised.torch import _order_gpu
 
-                return order_gpu.chosen(own, first, steps, size, len(self.tensors[0]))
+                return _order_gpu.chosen(own, first, steps, size, len(self.tensors[0]))
             except Exception as error:  # there is no Triton, or no C compiler that it needs
                 logger.info(
                     "the order of samples is worked out operation by operation, because there is no kernel for it (%s)", first_line(error)
