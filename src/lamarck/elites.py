@@ -71,6 +71,9 @@ class Elites:
         """
         if not record.sound:
             return self
+        worse = len(self.records) == self.room and record.fitness < self.records[-1].fitness
+        if worse and all(each.generation <= max(age, record.generation) for each in self.records):
+            return self  # as nearly always: whoever is told of it is told of enough that are better
         place = bisect(self.records, _order(record), key=_order)
         ranked = (*self.records[:place], record, *self.records[place:])
         kept = list(ranked[: self.room])
