@@ -29,7 +29,7 @@ class Service(Session):
     def answer(self):
         self.free.wait()
         if next(self.faults, False):
-            raise OSError("no route to host\nand more of it")
+            raise OSError("no route to http://me:secret@host\nand more of it")
 
     def known(self, member):
         self.answer()
@@ -138,9 +138,10 @@ def test_a_service_that_refuses_is_told_of_once_and_tried_once_more_at_the_end(c
     observer = Pretend(service)
     told(observer, journal())
     until(lambda: "tried again until it does" in caplog.text, "the first failure is told of")
-    with pytest.raises(lk.ServiceError, match=r"has not got 15 reports of this run \(OSError: no route to host\)"):
+    with pytest.raises(lk.ServiceError, match=r"has not got 15 reports of this run \(OSError: no route to http://host\)"):
         observer.settle()
     assert caplog.text.count("Pretend did not take") == 1
+    assert "secret" not in caplog.text
 
 
 def test_a_service_that_comes_back_gets_everything(caplog):

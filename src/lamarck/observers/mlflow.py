@@ -11,7 +11,8 @@ from typing import Any, final
 
 from lamarck._errors import SettingsError, require
 from lamarck.history import History
-from lamarck.observers.tracker import Account, Point, Session, Tracker
+from lamarck.observers.account import Account, Point
+from lamarck.observers.tracker import Session, Tracker
 
 __all__ = ["MlflowObserver"]
 

@@ -13,7 +13,8 @@ from typing import Any, Literal, final
 
 from lamarck._errors import SettingsError, first_line, require
 from lamarck.history import History
-from lamarck.observers.tracker import Account, Point, Session, Tracker
+from lamarck.observers.account import Account, Point
+from lamarck.observers.tracker import Session, Tracker, told
 from lamarck.observers.wandb_files import history_of, records_of
 
 __all__ = ["WandbObserver"]
@@ -95,7 +96,8 @@ class WandbObserver(Tracker):
         self.wandb = require("wandb", "wandb", "WandbObserver")
         own = require("wandb.sdk.wandb_setup", "wandb", "WandbObserver").singleton().settings
         self.project, self.name, self.entity, self.mode = project, name, entity, mode or own.mode
-        self.root = Path(own.root_dir if folder is None else folder)
+        # Whole, because W&B's process may have been started in another folder.
+        self.root = Path(folder if folder is not None else os.environ.get("WANDB_DIR", ".")).absolute()
         if self.mode == "online":
             self._log_in(own.base_url)
 
@@ -111,7 +113,7 @@ class WandbObserver(Tracker):
         except self.wandb.errors.UsageError as error:
             raise SettingsError(f"Weights & Biases: {first_line(error)} Or set WANDB_API_KEY, or give mode='offline'") from None
         except self.wandb.errors.Error as error:
-            logger.warning("%s: %s; nothing waits for it, and logging in is tried again", self.service, first_line(error))
+            logger.warning("%s: %s; nothing waits for it, and logging in is tried again", self.service, told(error))
 
     def open(self, account: Account) -> Session:
         """Begins a group of runs, or finds it again."""
