@@ -25,6 +25,14 @@ def in_(worker, train, killed):
         interval.report(value)
 
 
+def bytes_of(tuned):
+    """A state to the last bit, independent of the thing."""
+    from lamarck.checkpoints.tree import flatten
+
+    structure, leaves = flatten(tuned.state_dict())
+    return structure, {name: (leaf.code, leaf.shape, leaf.data.tobytes()) for name, leaf in leaves.items()}
+
+
 # ---- Hugging Face ----------------------------------------------------------------------------------------------------------------------------
 
 

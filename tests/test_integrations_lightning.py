@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lamarck as lk
-from frameworks import lightning, lightning_killed, lightning_loader, lightning_module, lightning_trainer
+from frameworks import bytes_of, lightning, lightning_killed, lightning_loader, lightning_module, lightning_trainer
 from lamarck._errors import SettingsError, TrainingError
 from lamarck.checkpoints import MemoryCheckpoints
 from lamarck.engines.processes import Processes
@@ -121,6 +121,16 @@ def unbroken(schedule, steps):
     module.training_step = training_step
     trainer.fit(module, lightning_loader())
     return module
+
+
+def test_a_member_that_begins_after_another_is_as_one_that_begins_alone():
+    alone, after = (TunedModule(lightning_trainer(), lightning_module(), lightning_loader()) for _ in range(2))
+    begun = copy.deepcopy(after.state_dict())
+    after.train(range(9), lr=0.07)
+    after.load_state_dict(begun)
+    for tuned in (alone, after):
+        tuned.train(range(4), lr=0.01)
+    assert bytes_of(alone) == bytes_of(after)
 
 
 def test_whoever_copies_goes_on_as_the_donor_with_hyperparameters_of_its_own():

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 import lamarck as lk
-from frameworks import hugging_face, hugging_face_killed, hugging_face_trainer
+from frameworks import bytes_of, hugging_face, hugging_face_killed, hugging_face_trainer
 from lamarck._errors import SettingsError, TrainingError
 from lamarck.checkpoints import MemoryCheckpoints
 from lamarck.engines.processes import Processes
@@ -118,6 +118,16 @@ def test_without_a_data_seed_the_order_comes_from_the_intervals_seed():
 
 
 # ---- a population ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_member_that_begins_after_another_is_as_one_that_begins_alone():
+    alone, after = (TunedTrainer(hugging_face_trainer()) for _ in range(2))
+    begun = copy.deepcopy(after.state_dict())
+    after.train(range(9), learning_rate=0.07)
+    after.load_state_dict(begun)
+    for tuned in (alone, after):
+        tuned.train(range(4), learning_rate=0.01)
+    assert bytes_of(alone) == bytes_of(after)
 
 
 def test_whoever_copies_goes_on_as_the_donor_with_hyperparameters_of_its_own():

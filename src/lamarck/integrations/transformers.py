@@ -55,6 +55,7 @@ class TunedTrainer:
     seed.
 
     Saved are parameters that are trained, and buffers. What is frozen, such as the model under an adapter, must be the same in every worker.
+    Lines of the log are those of the last interval; callbacks with a state of their own belong to the process, and not to the member.
 
     Args:
         trainer: The trainer, new, in one process. ``max_steps`` (or the epochs) of its arguments must cover the run.
@@ -125,7 +126,7 @@ class TunedTrainer:
         with _resumable(trainer, self._gone and self._gone["progress"]) as folder:
             trainer.train(resume_from_checkpoint=folder)
         self._gone = {
-            "progress": dataclasses.asdict(trainer.state) | {"log_history": []},
+            "progress": dataclasses.asdict(trainer.state) | {"log_history": [], "stateful_callbacks": {}},
             "optimizer": state_of([trainer.optimizer], [trainer.lr_scheduler], bounds.made),
             "scaler": scaler.state_dict() if (scaler := trainer.accelerator.scaler) is not None else None,
         }
