@@ -59,7 +59,11 @@ def groups():
     found = {}
     for path in sorted(Path("wandb").glob("offline-run-*/run-*.wandb"), key=lambda path: path.parent.name):
         records = read(path)
-        (run,) = (record["run"] for record in records if "run" in record)
+        begun = [record["run"] for record in records if "run" in record]
+        if not begun:  # of a process that was killed before W&B had written anything of this run
+            assert not records
+            continue
+        (run,) = begun
         assert run["run_id"] == path.stem.removeprefix("run-")
         assert run["resume"]  # or a second file of the run would overwrite the first when they are sent
         rows, config, before = found.setdefault(run["run_group"], {}).setdefault(run["display_name"], ([], {}, []))
