@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-from sklearn.cluster import MiniBatchKMeans
+from sklearn.cluster import Birch, MiniBatchKMeans
 from sklearn.decomposition import MiniBatchDictionaryLearning
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import Perceptron, SGDClassifier, SGDRegressor
@@ -179,6 +179,20 @@ def test_what_has_a_state_that_only_pickle_could_carry_is_refused():
     tuned.train(range(1))
     with pytest.raises(TrainingError, match="tree_: a Tree cannot be saved without pickling"):
         tuned.state_dict()
+
+
+def test_a_tree_whose_leaves_hold_each_other_is_refused():
+    x, _ = numbers()
+    tuned = TunedEstimator(Birch(n_clusters=None), x, batch_size=8)
+    tuned.train(range(3))
+    with pytest.raises(TrainingError, match="Birch keeps objects that hold each other, which cannot be saved without pickling"):
+        tuned.state_dict()
+
+
+def test_an_argument_that_only_copies_of_an_estimator_within_would_read_is_refused():
+    tuned = TunedEstimator(OneVsRestClassifier(SGDClassifier()), *numbers(), batch_size=8)
+    with pytest.raises(SettingsError, match="^estimator__alpha: OneVsRestClassifier has no such argument"):
+        tuned.train(range(3), estimator__alpha=0.1)
 
 
 def test_what_the_estimator_has_not_is_refused():

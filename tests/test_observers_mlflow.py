@@ -109,6 +109,26 @@ def test_metrics_are_there_under_names_that_mlflow_takes():
     assert not [thread for thread in threading.enumerate() if "MLflow" in thread.name]
 
 
+def test_names_that_mlflow_would_take_for_the_same_stay_apart():
+    def train(worker):
+        worker.track(x=(lambda: 0, lambda state: None))
+        for interval in worker:
+            interval.report(0.5, metrics={"top@5": 1.0, "top#5": 2.0, "top_5": 3.0})
+
+    space = lk.Space({"a@": lk.Constant("x"), "a#": lk.Constant("y"), "a_": lk.Constant(7)})
+    lk.run(train, space, population_size=1, interval=10, generations=1, observers=[tracker()])
+    ((_, members),) = runs()
+    run = members["member-000"]
+    assert run.info.status == "FINISHED"
+    assert sorted(run.data.params.values()) == ["7", "x", "y"]
+    assert sorted(value for name, value in run.data.metrics.items() if name.startswith("metrics/")) == [1.0, 2.0, 3.0]
+    assert sorted(value for name, value in run.data.tags.items() if name.startswith("hparams")) == ["x", "y"]
+
+
+def test_the_command_that_helps_can_be_pasted():
+    assert MlflowObserver("it's mine", tracking_uri=uri()).cure == """`lamarck export JOURNAL --mlflow 'it'"'"'s mine'`"""
+
+
 def test_more_than_one_request_takes_is_sent_in_parts():
     events, observer = journal(size=1, generations=700), tracker()
     observer.recall(lk.History.of(events))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import lamarck as lk
 from lamarck.observers import tracker as module
+from lamarck.observers.account import Account
 from lamarck.observers.tracker import Session, Tracker
 from lamarck.population import replay
 from lamarck.types import Ended
@@ -220,3 +221,12 @@ def test_a_resumed_run_tells_its_observers_the_past():
     for member in range(3):
         assert same(service.points[member], values(history, member))
     assert service.finished == 1
+
+
+def test_no_two_moments_of_a_member_have_the_same_millisecond():
+    """A whole past that is recalled has one moment, which may end in half a millisecond; halves are rounded to even numbers."""
+    history = lk.History.of(journal(size=1, generations=50))
+    account = Account(history.started, fresh=False)
+    for record in history.records:
+        account.add(record, 1_795_669_200.0005)
+    assert len({round(point.at * 1000) for point in account.points}) == 50

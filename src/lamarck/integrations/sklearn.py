@@ -93,7 +93,7 @@ class TunedEstimator:
             SettingsError: If the estimator has no such argument.
             TrainingError: If it stands at another step than the first.
         """
-        known = self.estimator.get_params()
+        known = self.estimator.get_params(deep=False)  # of what is in an estimator, copies were made that are not asked again
         if strange := [name for name in hparams if name not in known]:
             raise SettingsError(f"{strange[0]}: {type(self.estimator).__name__} has no such argument; it has {', '.join(sorted(known))}")
         check_start(steps, self.step)
@@ -105,8 +105,18 @@ class TunedEstimator:
             self.step = step + 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns all that learning has made."""
-        return {"step": self.step, "learnt": {name: _saved(name, value) for name, value in self._learnt().items()}}
+        """Returns all that learning has made.
+
+        Raises:
+            TrainingError: If some of it cannot be saved without pickling it.
+        """
+        try:
+            return {"step": self.step, "learnt": {name: _saved(name, value) for name, value in self._learnt().items()}}
+        except RecursionError:
+            raise TrainingError(
+                f"{type(self.estimator).__name__} keeps objects that hold each other, which cannot be saved without pickling them, so this "
+                "estimator cannot be a member of a population"
+            ) from None
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Puts a state back.

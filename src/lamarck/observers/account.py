@@ -81,7 +81,8 @@ class Account:
         if place < len(self.points):
             self.points[place] = replace(self.points[place], record=record)
             return
-        at = self._latest[record.member] = max(at, self._latest.get(record.member, at) + 0.001)
+        at = round(at, 3)  # whole milliseconds, or two that end in a half would be rounded to the same
+        at = self._latest[record.member] = max(at, round(self._latest.get(record.member, 0.0) + 0.001, 3))
         self.points.append(Point(record, at))
 
     def agrees(self, member: int, values: Mapping[int, float]) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, final
@@ -55,7 +57,7 @@ class MlflowObserver(Tracker):
     def __init__(self, experiment: str, *, name: str | None = None, tracking_uri: str | None = None, **settings: Any) -> None:
         if not isinstance(experiment, str) or not experiment.strip():
             raise SettingsError(f"experiment: got {experiment!r}; it must be a name, e.g. 'digits'")
-        super().__init__(service="MLflow", cure=f"`lamarck export JOURNAL --mlflow {experiment}`", **settings)
+        super().__init__(service="MLflow", cure=f"`lamarck export JOURNAL --mlflow {shlex.quote(experiment)}`", **settings)
         mlflow = require("mlflow", "mlflow", "MlflowObserver")
         self._entities, self._tracking = mlflow.entities, mlflow.tracking
         self.experiment, self.name = experiment, name
@@ -86,6 +88,7 @@ class _Session(Session):
         self._client, self._entities, self._experiment = client, entities, experiment
         self.members: dict[int, str] = {}
         self.next: dict[int, int] = {}
+        self._names: dict[str, str] = {}
         self.parent = "" if account.fresh else self._found(account)
         if self.parent:
             self._status("RUNNING")
@@ -167,7 +170,16 @@ class _Session(Session):
                     self._client.set_terminated(run, status)
 
     def _metric(self, name: str, number: float, point: Point) -> Any:
-        return self._entities.Metric(_allowed(name), number, round(point.at * 1000), point.record.step)
+        return self._entities.Metric(self._allowed(name), number, round(point.at * 1000), point.record.step)
+
+    def _allowed(self, name: str) -> str:
+        """A name that MLflow takes, and no other name has: two that differ only in what MLflow does not take shall not be one curve."""
+        if name not in self._names:
+            allowed = _allowed(name)
+            if allowed in self._names.values():
+                allowed = f"{allowed[:240]}_{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"
+            self._names[name] = allowed
+        return self._names[name]
 
     def _log(self, run: str, *, metrics: Sequence[Any] = (), **entries: Mapping[str, Any]) -> None:
         """Sends metrics, ``params`` and ``tags``, in as many requests as it takes."""
@@ -175,7 +187,7 @@ class _Session(Session):
             self._client.log_batch(run, metrics=metrics[start : start + _METRICS])
         makers = {"params": self._entities.Param, "tags": self._entities.RunTag}
         for kind, given in entries.items():
-            made = [makers[kind](_allowed(name), str(value)[:_LONGEST]) for name, value in given.items()]
+            made = [makers[kind](self._allowed(name), str(value)[:_LONGEST]) for name, value in given.items()]
             for start in range(0, len(made), _ENTRIES):
                 self._client.log_batch(run, **{kind: made[start : start + _ENTRIES]})
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import secrets
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,7 +93,7 @@ class WandbObserver(Tracker):
             raise SettingsError(f"project: got {project!r}; it must be a name, e.g. 'digits'")
         if mode not in (None, "online", "offline", "disabled"):
             raise SettingsError(f"mode: got {mode!r}; it must be 'online', 'offline' or 'disabled'")
-        super().__init__(service="Weights & Biases", cure=f"`lamarck export JOURNAL --wandb {project}`", **settings)
+        super().__init__(service="Weights & Biases", cure=f"`lamarck export JOURNAL --wandb {shlex.quote(project)}`", **settings)
         self.wandb = require("wandb", "wandb", "WandbObserver")
         own = require("wandb.sdk.wandb_setup", "wandb", "WandbObserver").singleton().settings
         self.project, self.name, self.entity, self.mode = project, name, entity, mode or own.mode
