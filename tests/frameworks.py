@@ -262,3 +262,34 @@ def scikit_learn(worker, *, killed=False):
 
 def scikit_learn_killed(worker):
     scikit_learn(worker, killed=True)
+
+
+# ---- Keras -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def keras_model(optimizer=None):
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(5, activation="tanh"), keras.layers.BatchNormalization(), keras.layers.Dropout(0.2, seed=3)]
+    model = keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(3, activation="softmax")])
+    model.compile(optimizer or keras.optimizers.Adam(), loss="sparse_categorical_crossentropy")
+    return model
+
+
+def keras(worker, *, killed=False):
+    from lamarck.integrations.keras import TunedModel
+
+    x, y = numbers()
+    tuned = TunedModel(keras_model(), x, y, batch_size=8, seed=3)
+    worker.track(model=tuned)
+
+    def train(interval):
+        tuned.train(interval.steps, **interval.hparams)
+        return float(tuned.model.evaluate(x, y, verbose=0))
+
+    in_(worker, train, killed)
+
+
+def keras_killed(worker):
+    keras(worker, killed=True)
