@@ -98,12 +98,14 @@ def test_a_service_that_does_not_answer_is_an_error_of_the_command(monkeypatch, 
         (["export", "none.db", "--csv", "a.csv"], "there is no journal 'none.db'; here are 'train.db'"),
         (["export", "train.db", "--csv", "a.csv", "--name", "other"], "has no run 'other'; it has 'main'"),
         ([*RUN, "--mlflow", ""], "experiment: got ''"),
+        (["export", "none.db", "--mlflow", "digits"], "there is no journal 'none.db'; here are 'train.db'"),
     ],
 )
 def test_mistakes_are_said_plainly(line, message, capsys):
     assert main(RUN) == 0
     assert main(line) == 2
     assert message in capsys.readouterr().err
+    assert not Path("store").exists()
 
 
 @pytest.mark.parametrize(("module", "option", "extra"), [("mlflow", "--mlflow", "mlflow"), ("wandb", "--wandb", "wandb")])

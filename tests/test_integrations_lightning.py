@@ -41,12 +41,13 @@ def equal(one, other):
     [
         ("lightning", "step", {"max_steps": 20}),
         ("lightning", "step", {"max_epochs": 3, "limit_train_batches": 7}),
+        ("lightning", "step", {"max_steps": 20, "limit_train_batches": 3}),
         ("lightning", "cycle", {"max_steps": 20, "accumulate_grad_batches": 2}),
         ("lightning", "sequence", {"max_epochs": -1, "max_steps": 20}),
         ("lightning", "lambda", {"max_steps": 20}),
         ("pytorch_lightning", "step", {"max_steps": 20}),
     ],
-    ids=("steps", "epochs", "accumulated", "sequence", "lambda", "the other package"),
+    ids=("steps", "epochs", "epochs cut short", "accumulated", "sequence", "lambda", "the other package"),
 )
 def test_intervals_are_training_without_a_break(package, schedule, given):
     """Seven batches are an epoch: the bounds are within one, at its end, and beyond the next."""
@@ -77,6 +78,17 @@ def test_a_validation_of_the_trainers_own_changes_nothing():
     one, other = fitted(intervals=False), fitted(intervals=True)
     assert one.seen == other.seen
     assert equal(one.state_dict(), other.state_dict())
+
+
+def test_an_epoch_of_unknown_length_begins_anew_where_an_interval_ended_with_it():
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(lightning_loader().dataset)
+
+    module = lightning_module()
+    tuned = TunedModule(lightning_trainer(), module, torch.utils.data.DataLoader(Stream(), batch_size=4))
+    in_intervals(tuned, 7, 10, 14)
+    assert [batch for _, _, _, batch in module.seen[:7]] == [batch for _, _, _, batch in module.seen[7:]]
 
 
 def test_new_hyperparameters_are_where_the_module_puts_them_and_moments_go_on():

@@ -136,6 +136,12 @@ def test_arguments_are_where_the_algorithm_reads_them():
     assert (sac.model.ent_coef_tensor.item(), sac.model.tau) == (0.5, 0.1)
 
 
+def test_a_limit_that_is_none_is_none():
+    model = agent()
+    TunedAgent(model, total_timesteps=64).train(range(16), clip_range_vf=None, target_kl=None)
+    assert (model.clip_range_vf, model.target_kl) == (None, None)
+
+
 # ---- a population ----------------------------------------------------------------------------------------------------------------------------
 
 

@@ -201,6 +201,14 @@ def test_a_run_of_which_the_server_knows_nothing_is_sent_whole():
 # ---- what can go wrong ----------------------------------------------------------------------------------------------------------------------
 
 
+def test_a_store_that_cannot_be_opened_is_refused_at_once():
+    Path("file").touch()
+    for address, why in ((Path("file/store").absolute().as_uri(), "NotADirectoryError"), ("postgresql+none://me:secret@host/db", "sqlalchemy")):
+        with pytest.raises(lk.SettingsError, match=f"tracking_uri: MLflow cannot use it: .*{why}") as refused:
+            tracker(tracking_uri=address)
+        assert "secret" not in str(refused.value)
+
+
 def test_an_address_that_cannot_be_used_is_refused_at_once():
     with pytest.raises(lk.SettingsError, match="tracking_uri: MLflow cannot use it"):
         MlflowObserver("digits", tracking_uri="gopher://x")

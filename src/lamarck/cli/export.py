@@ -34,7 +34,7 @@ def export(
     named = files.kept | trackers.kept
     if not named:
         raise SettingsError("say where to: --csv, --jsonl, --tensorboard, --mlflow or --wandb")
-    observers = [*files.observers(), *trackers.observers(patience=None)]
-    tell(checked(journal), *observers, name=name)
+    there = checked(journal)  # before a tracker makes its store
+    tell(there, *files.observers(), *trackers.observers(patience=None), name=name)
     for kind, place in named.items():
         print(f"{kind}: {place}")

@@ -156,7 +156,7 @@ class TunedModule:
         """Ends the call when the interval is over, and keeps where it was: afterwards Lightning counts a broken epoch as a whole one."""
         if self.trainer.global_step >= self._until and not self.trainer.should_stop:
             if isinstance(self._loader, Batches):
-                self._loader.done = batch + 1
+                self._loader.done = 0 if self.trainer.is_last_batch else batch + 1  # of an epoch that the trainer may have cut short
             self._loops = None if self.trainer.is_last_batch else deepcopy(self.trainer.fit_loop.state_dict())
             self.trainer.should_stop = True
 

@@ -195,7 +195,7 @@ def _set(model: Any, name: str, value: Any) -> None:
     if name == "learning_rate":
         model.learning_rate = value
         model._setup_lr_schedule()
-    elif name in ("clip_range", "clip_range_vf"):
+    elif name in ("clip_range", "clip_range_vf") and value is not None:
         setattr(model, name, require("stable_baselines3.common.utils", "sb3", "lamarck.integrations").FloatSchedule(value))
     elif name == "ent_coef" and getattr(model, "ent_coef_optimizer", None) is not None:
         raise SettingsError("ent_coef: this agent learns it (ent_coef='auto'); give the model a number to begin with, or do not tune it")

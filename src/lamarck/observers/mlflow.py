@@ -14,7 +14,7 @@ from typing import Any, final
 from lamarck._errors import SettingsError, require
 from lamarck.history import History
 from lamarck.observers.account import Account, Point
-from lamarck.observers.tracker import Session, Tracker
+from lamarck.observers.tracker import Session, Tracker, told
 
 __all__ = ["MlflowObserver"]
 
@@ -66,6 +66,8 @@ class MlflowObserver(Tracker):
             self._client = mlflow.MlflowClient(self.tracking_uri)
         except mlflow.exceptions.MlflowException as error:
             raise SettingsError(f"tracking_uri: MLflow cannot use it: {error.message}") from None
+        except Exception as error:  # it has opened a store, and folders, databases and their drivers raise errors of their own
+            raise SettingsError(f"tracking_uri: MLflow cannot use it: {told(error)}") from None
 
     def open(self, account: Account) -> Session:
         """Begins a run at the server, or finds it again."""
