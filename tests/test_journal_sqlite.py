@@ -346,6 +346,18 @@ def test_reading_what_nobody_writes_leaves_nothing_beside_it(tmp_path, lock):
     assert marks(tmp_path) == before
 
 
+def test_a_link_to_a_journal_is_that_journal(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link.db"
+    link.symlink_to(Path("..", "real.db"))
+    with SqliteJournal(tmp_path / "real.db") as writer, SqliteJournal(link, patience=0.1) as other:
+        writer.append("main", 0, [b"one"])
+        with SqliteJournal(link, readonly=True) as reader:
+            assert list(reader.read("main")) == [b"one"]  # which is in the log as yet
+        other.append("main", 1, [b"two"])
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["elsewhere", "link.db", "real.db", "real.db-lock"]
+
+
 def test_a_reader_follows_a_writer_that_comes_and_goes(tmp_path):
     with SqliteJournal(tmp_path / "a.db") as journal:
         journal.append("a", 0, [b"1"])

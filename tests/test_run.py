@@ -272,6 +272,18 @@ def test_the_best_weights_can_be_loaded():
         lk.load("f.db", "0000-00000-0123456789abcdef")
 
 
+def test_a_run_goes_on_by_a_link_to_its_journal():
+    whole = lk.run(train, SPACE, journal="whole.db", **SETTINGS)
+    with pytest.raises(KeyboardInterrupt):
+        lk.run(interrupted, SPACE, journal="a.db", **SETTINGS)
+    Path("links").mkdir()
+    Path("links/run.db").symlink_to(Path("../a.db"))
+    history = lk.resume(train, "links/run.db")
+    assert (history.records, history.failures) == (whole.records, whole.failures)
+    assert lk.load("links/run.db") == lk.load("whole.db")
+    assert [path.name for path in Path("links").iterdir()] == ["run.db"]
+
+
 def test_an_open_journal_and_store_are_left_open():
     journal, store = MemoryJournal(), open_checkpoints(None)
     history = lk.run(train, SPACE, journal=journal, checkpoints=store, **SETTINGS)

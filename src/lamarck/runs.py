@@ -240,8 +240,11 @@ def open_run(journal: str | os.PathLike[str], *, name: str = "main") -> History:
 
 
 def checkpoints_of(journal: str | os.PathLike[str], name: str = "main") -> Path:
-    """Returns the folder beside a journal that holds a run's weights: ``digits.checkpoints/main`` for ``digits.db``."""
-    return beside(journal, ".checkpoints") / name
+    """Returns the folder beside a journal that holds a run's weights: ``digits.checkpoints/main`` for ``digits.db``.
+
+    Of a link it is the one beside the file that the link leads to.
+    """
+    return beside(os.path.realpath(journal) if Path(journal).is_symlink() else journal, ".checkpoints") / name
 
 
 def beside(journal: str | os.PathLike[str], ending: str, name: str = "main") -> Path:

@@ -92,7 +92,8 @@ class SqliteJournal(Journal):
     __slots__ = ("_closed", "_connection", "_file", "_lock", "_path", "_patience", "_turn_file", "_turns")
 
     def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False, patience: float = 10.0) -> None:
-        self._path, self._patience = Path(path).absolute(), patience
+        # SQLite's log is beside the file itself, and all who use it share one lock, under whatever name they know it.
+        self._path, self._patience = Path(os.path.realpath(path)), patience
         self._lock = threading.Lock()
         self._turn_file = self._path.with_name(self._path.name + "-lock")
         self._turns: Turns | None = None
