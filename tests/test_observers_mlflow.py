@@ -33,7 +33,7 @@ def uri():
 
 
 def tracker(**settings):
-    return MlflowObserver("digits", **{"tracking_uri": uri(), **settings})
+    return MlflowObserver("digits", **{"tracking_uri": uri(), "patience": 300.0, **settings})
 
 
 def client(where=None):
@@ -160,7 +160,9 @@ def test_what_a_kill_kept_out_is_sent_when_the_run_goes_on():
 
 def test_a_killed_process_leaves_a_run_that_another_goes_on_with():
     where = f"sqlite:///{Path('tracked.db').absolute()}"  # and that a database is as good
-    killed_and_resumed(f"from lamarck.observers.mlflow import MlflowObserver\nobserver = MlflowObserver('digits', tracking_uri={where!r})")
+    killed_and_resumed(
+        f"from lamarck.observers.mlflow import MlflowObserver\nobserver = MlflowObserver('digits', tracking_uri={where!r}, patience=300.0)"
+    )
     history = check(list(events_of(SqliteJournal("run.db", readonly=True), "main")), where)[0]
     assert len(history.records) == 30
 

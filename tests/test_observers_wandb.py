@@ -30,7 +30,7 @@ def _alone(monkeypatch):
 
 
 def tracker(**settings):
-    return WandbObserver("digits", mode="offline", folder=".", **settings)
+    return WandbObserver("digits", **{"mode": "offline", "folder": ".", "patience": 300.0, **settings})
 
 
 def read(path):
@@ -139,7 +139,9 @@ def test_what_a_kill_kept_out_is_sent_when_the_run_goes_on():
 
 
 def test_a_killed_process_leaves_a_run_that_another_goes_on_with():
-    killed_and_resumed("from lamarck.observers.wandb import WandbObserver\nobserver = WandbObserver('digits', mode='offline', folder='.')")
+    killed_and_resumed(
+        "from lamarck.observers.wandb import WandbObserver\nobserver = WandbObserver('digits', mode='offline', folder='.', patience=300.0)"
+    )
     history = lk.open_run("run.db")
     together = [rows for runs in groups().values() for name, (rows, _, _) in runs.items() if name == "member-001"]
     # W&B's process loses what it has not written when it is killed with ours: perhaps all, and then the group is another one.

@@ -73,7 +73,7 @@ class WandbObserver(Tracker):
         ...     worker.track(x=(lambda: 0, lambda state: None))
         ...     for interval in worker:
         ...         interval.report(0.5)
-        >>> tracker = WandbObserver("digits", mode="offline")
+        >>> tracker = WandbObserver("digits", mode="offline", patience=None)
         >>> history = lk.run(train, lk.Space(n=lk.Int(1, 2)), population_size=2, interval=5, generations=1, observers=[tracker])
         >>> len([*Path("wandb").glob("offline-run-*")])
         3
