@@ -19,6 +19,7 @@ from lamarck.population import apply
 from lamarck.space import Float, Space
 from lamarck.testing.simulation import simulate
 from lamarck.types import Failed, Failure, Report, Reported, Retired, Settings
+from tracked import told
 
 SPACE = Space(lr=Float(1e-4, 1.0, log=True), m=Float(0.1, 1.0))
 
@@ -49,14 +50,6 @@ def deceptive(interval, state):
 def machine(size, generations, seed=0, space=SPACE, max_lead=0, **strategies):
     settings = Settings(population_size=size, interval=10, generations=generations, seed=seed, max_lead=max_lead)
     return PBT(space=space, settings=settings, **strategies)
-
-
-def told(observer, events, population=None):
-    """Tells an observer a journal and returns the state that it leads to."""
-    for event in events:
-        population = apply(population, event)
-        observer(event, population)
-    return population
 
 
 def folded(events):

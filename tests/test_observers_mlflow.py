@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import socket
 import threading
 from dataclasses import replace
@@ -19,7 +18,7 @@ from lamarck.observers.mlflow import MlflowObserver
 from lamarck.population import replay
 from lamarck.schedule import Schedule
 from lamarck.types import Reported
-from tracked import journal, killed_and_resumed, resumed, same, told, values
+from tracked import improvements, journal, killed_and_resumed, resumed, same, told, values
 
 
 @pytest.fixture(autouse=True)
@@ -70,12 +69,7 @@ def check(events, where=None):
         assert run.info.status == "FINISHED"
         assert run.data.params == {key: str(value) for key, value in records[-1].hparams.items()}
         assert run.data.tags.get("hparams.optimizer") == records[-1].hparams.get("optimizer")
-    best, climbs = -math.inf, []
-    for record in history.records:
-        if record.fitness > best:
-            best = record.fitness
-            climbs.append((record.step, record.value))
-    assert points(parent, "best", where) == climbs
+    assert points(parent, "best", where) == [(record.step, record.value) for record in improvements(history)]
     assert parent.info.status == "FINISHED"
     return history, parent
 

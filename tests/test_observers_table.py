@@ -24,6 +24,7 @@ from lamarck.population import apply
 from lamarck.space import Categorical, Float, Int, Space
 from lamarck.testing.simulation import simulate
 from lamarck.types import Reported, Settings
+from tracked import told
 
 SPACE = Space(
     lr=Float(1e-5, 1e-1, log=True),
@@ -40,13 +41,6 @@ def value(interval, state):
 
 def journal(size=6, generations=5, seed=0, space=SPACE):
     return simulate(PBT(space=space, settings=Settings(population_size=size, interval=10, generations=generations, seed=seed)), value)
-
-
-def told(observer, events, population=None):
-    for event in events:
-        population = apply(population, event)
-        observer(event, population)
-    return population
 
 
 def folded(events):

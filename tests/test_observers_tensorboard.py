@@ -22,6 +22,7 @@ from lamarck.population import apply
 from lamarck.space import Categorical, Constant, Float, Int, Space
 from lamarck.testing.simulation import simulate
 from lamarck.types import Reported, Settings
+from tracked import told
 
 SPACE = Space(
     lr=Float(1e-5, 1e-1, log=True),
@@ -36,13 +37,6 @@ SPACE = Space(
 def journal(size=3, generations=5, seed=0):
     pbt = PBT(space=SPACE, settings=Settings(population_size=size, interval=10, generations=generations, seed=seed))
     return simulate(pbt, lambda interval, state: (math.nan if interval.seed % 5 == 0 else interval.hparams["lr"], None))
-
-
-def told(observer, events, population=None):
-    for event in events:
-        population = apply(population, event)
-        observer(event, population)
-    return population
 
 
 def scalars(folder, tag):

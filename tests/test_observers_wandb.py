@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import struct
 import zlib
 from pathlib import Path
@@ -18,7 +17,7 @@ from lamarck.observers.wandb import WandbObserver
 from lamarck.observers.wandb_files import history_of, records_of
 from lamarck.population import replay
 from lamarck.schedule import Schedule
-from tracked import journal, killed_and_resumed, resumed, same, told, values
+from tracked import improvements, journal, killed_and_resumed, resumed, same, told, values
 
 
 @pytest.fixture(autouse=True)
@@ -97,11 +96,7 @@ def check(events):
         assert points(rows, "copied_from") == copied
         assert records[-1].hparams.items() <= config.items()
     rows, config, records = runs["population"]
-    best, climbs = -math.inf, []
-    for record in history.records:
-        if record.fitness > best:
-            best = record.fitness
-            climbs.append((record.step, record.value, record.member))
+    climbs = [(record.step, record.value, record.member) for record in improvements(history)]
     assert [(row["step"], row["best"], row["best_member"]) for row in rows] == climbs
     assert (config["population_size"], config["exploit"]) == (history.settings.population_size, "truncation")
     return history, records

@@ -45,6 +45,16 @@ def resumed(make, events, cuts):
         observer.settle()
 
 
+def improvements(history):
+    """The reports that were better than all before them."""
+    best, found = -math.inf, []
+    for record in history.records:
+        if record.fitness > best:
+            best = record.fitness
+            found.append(record)
+    return found
+
+
 def values(history, member):
     """(step, value) of each report of a member."""
     return [(record.step, record.value) for record in history.member(member)]

@@ -15,7 +15,7 @@ from lamarck.observers.scalars import scalars
 from lamarck.record import Record
 from lamarck.types import Key, Started
 
-__all__ = ["Account", "Point"]
+__all__ = ["Account", "Point", "copies_of"]
 
 
 @final
@@ -113,3 +113,8 @@ class Account:
             if record.parent is not None and record.parent[0] != record.member
         )
         return History(started=self.started, records=records, copies=copies, ended=self.ended)
+
+
+def copies_of(history: History) -> list[dict[str, Any]]:
+    """Returns who took over whose weights, as plain values."""
+    return [{"member": copy.member, "generation": copy.generation, "donor": copy.donor} for copy in history.copies]

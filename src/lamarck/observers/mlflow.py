@@ -13,7 +13,8 @@ from typing import Any, final
 
 from lamarck._errors import SettingsError, require
 from lamarck.history import History
-from lamarck.observers.account import Account, Point
+from lamarck.observers.account import Account, Point, copies_of
+from lamarck.observers.scalars import member_name
 from lamarck.observers.tracker import Session, Tracker, told
 
 __all__ = ["MlflowObserver"]
@@ -108,7 +109,7 @@ class _Session(Session):
 
     def report(self, member: int, points: Sequence[Point]) -> None:
         if member not in self.members:
-            self.members[member] = self._begun(f"member-{member:03d}", {_PARENT: self.parent, _MEMBER: str(member)})
+            self.members[member] = self._begun(member_name(member), {_PARENT: self.parent, _MEMBER: str(member)})
         words = {f"hparams.{name}": value for name, value in points[-1].record.hparams.items() if not isinstance(value, bool | int | float)}
         # `value` comes last: of a store that is killed between two metrics it tells that the others are there.
         metrics = [self._metric(name, number, point) for point in points for name, number in reversed(point.scalars.items())]
@@ -128,8 +129,7 @@ class _Session(Session):
             best = history.best
             self._log(self.parent, tags={"lamarck.best_member": str(best.member), "lamarck.best_step": str(best.step)})
             self._client.log_text(self.parent, history.schedule().to_text("json"), "schedule.json")
-        copies = [{"member": copy.member, "generation": copy.generation, "donor": copy.donor} for copy in history.copies]
-        self._client.log_text(self.parent, json.dumps(copies, indent=1), "copies.json")
+        self._client.log_text(self.parent, json.dumps(copies_of(history), indent=1), "copies.json")
         self._status("FAILED" if lost else "FINISHED")
 
     def leave(self) -> None:

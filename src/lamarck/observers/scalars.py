@@ -1,4 +1,4 @@
-"""The numbers of a report, by the names under which every tracker shows them."""
+"""What every tracker shows by the same names: members, and the numbers of their reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from lamarck.record import Record
 from lamarck.types import HParams
 
-__all__ = ["scalars"]
+__all__ = ["member_name", "scalars"]
+
+
+def member_name(member: int) -> str:
+    """Returns what a member's curves are called.
+
+    Example:
+        >>> member_name(3)
+        'member-003'
+    """
+    return f"member-{member:03d}"
 
 
 def scalars(record: Record, metrics: Mapping[str, float]) -> dict[str, float]:

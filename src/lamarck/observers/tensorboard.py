@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, final
 
 from lamarck._errors import SettingsError, require
-from lamarck.observers.scalars import scalars
+from lamarck.observers.scalars import member_name, scalars
 from lamarck.population import Population, Record
 from lamarck.types import Ended, Event, Reported, Started
 
@@ -76,14 +76,14 @@ class TensorBoardObserver:
                 message = self._event(wall_time=time.time(), step=record.step)
                 for tag, number in scalars(record, event.report.metrics).items():
                     message.summary.value.add(tag=tag, simple_value=number)
-                self._write(_run(record.member), message)
+                self._write(member_name(record.member), message)
             case Ended():
                 last = [member.last for member in population.members if member.last is not None]
                 self._write("", self._event(wall_time=time.time(), summary=self._experiment(last)))
                 for record in last:
                     hparams = {name: str(value) if value is None else value for name, value in record.hparams.items()}
-                    summary = self._hparams.hparams_pb(hparams, trial_id=_run(record.member), start_time_secs=self._began)
-                    self._write(_run(record.member), self._event(wall_time=time.time(), summary=summary))
+                    summary = self._hparams.hparams_pb(hparams, trial_id=member_name(record.member), start_time_secs=self._began)
+                    self._write(member_name(record.member), self._event(wall_time=time.time(), summary=summary))
 
     def _experiment(self, records: list[Record]) -> Any:
         """What the columns of the HPARAMS tab are."""
@@ -115,7 +115,3 @@ def _module(name: str) -> Any:
 
 def _new_name() -> str:
     return f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_FILES):04d}.{_SUFFIX}"
-
-
-def _run(member: int) -> str:
-    return f"member-{member:03d}"

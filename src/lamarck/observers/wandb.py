@@ -14,7 +14,8 @@ from typing import Any, Literal, final
 
 from lamarck._errors import SettingsError, first_line, require
 from lamarck.history import History
-from lamarck.observers.account import Account, Point
+from lamarck.observers.account import Account, Point, copies_of
+from lamarck.observers.scalars import member_name
 from lamarck.observers.tracker import Session, Tracker, told
 from lamarck.observers.wandb_files import history_of, records_of
 
@@ -172,7 +173,7 @@ class _Session(Session):
             with artifact.new_file("schedule.json") as file:
                 file.write(history.schedule().to_text("json"))
         with artifact.new_file("copies.json") as file:
-            json.dump([{"member": copy.member, "generation": copy.generation, "donor": copy.donor} for copy in history.copies], file)
+            json.dump(copies_of(history), file)
         run.log_artifact(artifact)
         self._close(failed=history.ended == "lost")
 
@@ -242,4 +243,4 @@ class _Session(Session):
 
 
 def _shown(name: int | str) -> str:
-    return f"member-{name:03d}" if isinstance(name, int) else name
+    return member_name(name) if isinstance(name, int) else name
