@@ -17,6 +17,7 @@ from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from typing import Any, final
 
+from lamarck._checks import check_whole
 from lamarck._errors import SettingsError
 from lamarck.coordinator import Coordinator
 from lamarck.engines._child import Assignment, child
@@ -68,8 +69,8 @@ class Processes:
     def __post_init__(self) -> None:
         for name in ("workers", "per_gpu", "threads"):
             got = getattr(self, name)
-            if got is not None and (isinstance(got, bool) or not isinstance(got, int) or got < 1):
-                raise SettingsError(f"{name}: got {got!r}; it must be a whole number of at least 1")
+            if got is not None:
+                check_whole(name, got, 1)
         if self.time_limit is not None and not self.time_limit > 0:
             raise SettingsError(f"time_limit: got {self.time_limit!r}; it must be a positive number of seconds, or None")
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from lamarck._checks import check_whole
 from lamarck._errors import LamarckError, SettingsError, TrainingError, require
 from lamarck.engines._machine import cores
 from lamarck.engines.vectorised import Intervals, Scores, VectorTask
@@ -77,8 +78,7 @@ class JaxTask(VectorTask[Tree]):
     steps_per_call: int = 1000
 
     def __post_init__(self) -> None:
-        if isinstance(self.steps_per_call, bool) or not isinstance(self.steps_per_call, int) or self.steps_per_call < 1:
-            raise SettingsError(f"steps_per_call: got {self.steps_per_call!r}; it must be a whole number of at least 1")
+        check_whole("steps_per_call", self.steps_per_call, 1)
 
     def init(self, seeds: NDArray[np.int64]) -> Tree:
         """Makes members from keys of their own."""

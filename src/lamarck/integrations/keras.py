@@ -19,8 +19,9 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from lamarck._checks import check_whole
 from lamarck._errors import SettingsError, TrainingError, require
-from lamarck.integrations._intervals import check_start
+from lamarck.integrations._intervals import Order, check_start
 
 __all__ = ["TunedModel"]
 
@@ -93,7 +94,8 @@ class TunedModel:
         if getattr(self._own, "use_ema", False):
             raise SettingsError("use_ema: averages overwrite the weights whenever fit ends, so in the middle of training; leave it out")
         parts = _by_batches if isinstance(x, _Keras.utils.PyDataset) else _by_rows
-        self._batches = _Batches(seed, *parts(x, y, sample_weight, batch_size))
+        count, size, take = parts(x, y, sample_weight, batch_size)
+        self._batches = _Batches(Order(count, size, seed), take)
         self._callbacks = list(callbacks)
         self._build()
         self._tunable = _tunable(self._own)
@@ -179,22 +181,15 @@ class _Batches:
     """Batches by their number in the whole run.
 
     Args:
-        seed: Decides the order.
-        count: Of what each epoch has an order: rows, or batches that are made already.
-        size: How many of them make a batch.
+        order: What is in each: rows, or one batch that is made already.
         take: Returns the batch of such.
     """
 
-    def __init__(self, seed: int, count: int, size: int, take: Callable[[NDArray[np.int64]], Any]) -> None:
-        self._seed, self._count, self._size, self._take = seed, count, size, take
-        self._order: tuple[int, NDArray[np.int64]] | None = None
+    def __init__(self, order: Order, take: Callable[[NDArray[np.int64]], Any]) -> None:
+        self._order, self._take = order, take
 
     def __getitem__(self, step: int) -> Any:
-        epoch, batch = divmod(step, -(-self._count // self._size))
-        order = self._order  # another thread may ask, too
-        if order is None or order[0] != epoch:
-            order = self._order = epoch, np.random.default_rng((self._seed, epoch)).permutation(self._count)
-        return self._take(order[1][batch * self._size : (batch + 1) * self._size])
+        return self._take(self._order[step])
 
 
 @final
@@ -213,8 +208,8 @@ class _Part(_Keras.utils.PyDataset):  # type: ignore[misc]
 
 
 def _by_rows(x: Any, y: Any, sample_weight: Any, batch_size: int | None) -> tuple[int, int, Callable[[NDArray[np.int64]], Any]]:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise SettingsError(f"batch_size: got {batch_size!r}; it must be a whole number of at least 1")
+    check_whole("batch_size", batch_size, 1)
+    assert batch_size is not None
     given = [part for part in (x, y, sample_weight) if part is not None]
     data = tuple(_Keras.tree.map_structure(_array, part) for part in (given if sample_weight is None else (x, y, sample_weight)))
     counts = sorted({len(array) for array in _Keras.tree.flatten(data) if array is not None})

@@ -16,8 +16,9 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from lamarck._checks import check_whole
 from lamarck._errors import SettingsError, TrainingError, require
-from lamarck.integrations._intervals import check_start
+from lamarck.integrations._intervals import Order, check_start
 
 __all__ = ["TunedEstimator"]
 
@@ -67,18 +68,16 @@ class TunedEstimator:
 
     def __init__(self, estimator: Any, x: Any, y: Any = None, *, batch_size: int, seed: int = 0) -> None:
         base = require("sklearn.base", "sklearn", "lamarck.integrations.sklearn")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise SettingsError(f"batch_size: got {batch_size!r}; it must be a whole number of at least 1")
+        check_whole("batch_size", batch_size, 1)
         if not hasattr(estimator, "partial_fit"):
             raise SettingsError(f"{type(estimator).__name__} has no partial_fit, so it cannot go on from where it was")
         self.estimator, self.step = estimator, 0
-        self._x, self._y, self._batch_size, self._seed = x, y, batch_size, seed
+        self._x, self._y, self._order = x, y, Order(x.shape[0], batch_size, seed)
         if fitted := [name for name in vars(estimator) if name.endswith("_") and name[:1] != "_"]:
             raise SettingsError(f"this {type(estimator).__name__} is fitted already, it has {fitted[0]}; give a new one")
         if isinstance(dice := estimator.get_params().get("random_state"), np.random.RandomState | np.random.Generator):
             raise SettingsError(f"random_state: got a {type(dice).__name__}, whose state would not follow the member; give a number, or None")
         self._classes = {"classes": np.unique(y)} if y is not None and base.is_classifier(estimator) else {}
-        self._order: tuple[int, NDArray[np.int64]] | None = None
         self._example: Any = None
 
     def train(self, steps: range, **hparams: Any) -> None:
@@ -101,7 +100,7 @@ class TunedEstimator:
         if (optimizer := getattr(self.estimator, "_optimizer", None)) is not None:
             _set(optimizer, hparams)
         for step in steps:
-            self._learn(self.estimator, self._rows(step))
+            self._learn(self.estimator, self._order[step])
             self.step = step + 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -141,17 +140,9 @@ class TunedEstimator:
             self._example = require("sklearn.base", "sklearn", "lamarck.integrations.sklearn").clone(self.estimator)
             if "random_state" in self._example.get_params():
                 self._example.set_params(random_state=0)  # takes nothing from the generator that a worker has seeded
-            self._learn(self._example, self._rows(0))
+            self._learn(self._example, self._order[0])
         held: dict[str, Any] = vars(self._example)
         return held
-
-    def _rows(self, step: int) -> NDArray[np.int64]:
-        """Which rows a step learns from."""
-        count = self._x.shape[0]
-        epoch, batch = divmod(step, -(-count // self._batch_size))
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng((self._seed, epoch)).permutation(count)
-        return self._order[1][batch * self._batch_size : (batch + 1) * self._batch_size]
 
     def _learn(self, estimator: Any, rows: NDArray[np.int64]) -> None:
         targets = {} if self._y is None else {"y": _at(self._y, rows)}

@@ -18,6 +18,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, final
 
+from lamarck._checks import check_whole
 from lamarck._errors import SettingsError, TrainingError, require
 from lamarck.integrations._intervals import check_start
 
@@ -80,8 +81,7 @@ class TunedAgent:
     """
 
     def __init__(self, model: BaseAlgorithm, *, total_timesteps: int) -> None:
-        if isinstance(total_timesteps, bool) or not isinstance(total_timesteps, int) or total_timesteps < 1:
-            raise SettingsError(f"total_timesteps: got {total_timesteps!r}; it must be a whole number of at least 1")
+        check_whole("total_timesteps", total_timesteps, 1)
         buffers = require("stable_baselines3.common.buffers", "sb3", "lamarck.integrations.stable_baselines3")
         self._buffer: Any = getattr(model, "replay_buffer", None)
         known = (buffers.ReplayBuffer, buffers.DictReplayBuffer, getattr(buffers, "NStepReplayBuffer", None))

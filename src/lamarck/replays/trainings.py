@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, final
 
+from lamarck._checks import check_whole
 from lamarck._errors import PopulationLost, SettingsError
 from lamarck._rng import derive_seed
 from lamarck._spread import Tell, spread
@@ -86,8 +87,7 @@ def replay(
         (True, True)
     """
     followers, original, target = _followers(source, schedule, member, own, interval, mode, seeds)
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise SettingsError(f"workers: got {workers!r}; it must be a whole number of at least 1")
+    check_whole("workers", workers, 1)
     if workers > 1 and journal is None:
         raise SettingsError(f"workers: got {workers}, whose results meet in a journal; give one, as in journal='replay.db'")
     jobs = [

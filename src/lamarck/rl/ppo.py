@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lamarck._checks import check_whole
 from lamarck._errors import SettingsError
 from lamarck.engines._machine import cores
 from lamarck.engines.vectorised import Intervals, Scores, VectorTask
@@ -99,8 +100,7 @@ class PPO(VectorTask[Leaves]):
     def __post_init__(self) -> None:
         for name in ("copies", "moves", "epochs", "batches", "episodes", *(f"hidden[{index}]" for index in range(len(self.hidden)))):
             got = self.hidden[int(name[7:-1])] if name.startswith("hidden") else getattr(self, name)
-            if isinstance(got, bool) or not isinstance(got, int) or got < 1:
-                raise SettingsError(f"{name}: got {got!r}; it must be a whole number of at least 1")
+            check_whole(name, got, 1)
         for name in HPARAMS:
             got = getattr(self, name)
             if isinstance(got, bool) or not isinstance(got, int | float) or not _allowed(name, got, got):

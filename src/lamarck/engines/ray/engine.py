@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+from lamarck._checks import check_whole
 from lamarck._errors import SettingsError
 from lamarck.checkpoints import FolderCheckpoints
 from lamarck.coordinator import Coordinator
@@ -61,8 +62,8 @@ class Ray:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.workers is not None and (isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 1):
-            raise SettingsError(f"workers: got {self.workers!r}; it must be a whole number of at least 1")
+        if self.workers is not None:
+            check_whole("workers", self.workers, 1)
         for name in ("cpus_per_worker", "gpus_per_worker"):
             got = getattr(self, name)
             if isinstance(got, bool) or not isinstance(got, int | float) or not (0 <= got < 1 or (got >= 1 and got == int(got))):

@@ -15,6 +15,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
+from lamarck._checks import check_whole
 from lamarck._errors import SettingsError
 from lamarck.checkpoints.rows import row_name
 from lamarck.coordinator import Coordinator
@@ -68,8 +69,8 @@ class Vectorised:
     def __post_init__(self) -> None:
         for name in ("checkpoint_every", "processes", "members_per_chunk"):
             got = getattr(self, name)
-            if (got is not None or name == "checkpoint_every") and (isinstance(got, bool) or not isinstance(got, int) or got < 1):
-                raise SettingsError(f"{name}: got {got!r}; it must be a whole number of at least 1")
+            if got is not None or name == "checkpoint_every":
+                check_whole(name, got, 1)
 
     def __call__(self, train: Train, coordinator: Coordinator) -> None:
         """Trains until the run is over.

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lamarck._checks import check_whole
 from lamarck._errors import SettingsError, TrainingError
 from lamarck.engines._machine import cores
 from lamarck.engines.vectorised.columns import Intervals, Scores
@@ -107,8 +108,7 @@ class Supervised(VectorTask[Members]):
     ) -> None:
         if how not in ("auto", "batched", "compiled", "looped"):
             raise SettingsError(f"how: got {how!r}; it must be 'auto', 'batched', 'compiled' or 'looped'")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise SettingsError(f"batch_size: got {batch_size!r}; it must be a whole number of at least 1")
+        check_whole("batch_size", batch_size, 1)
         self.rule: Rule = rule(optimizer, optimizer_settings or {})
         self._pace = Pace(rule=self.rule, clip=clip_grad_norm, schedule=schedule)
         self._test = _tensors("test", test) if isinstance(test, tuple) else _loader("test", test)
